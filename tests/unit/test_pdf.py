@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pikepdf
+import pytest
+from PIL import Image
+
+from tests import media
+from uploadsvc.errors import InvalidMedia
+from uploadsvc.verify import Kept, Limits, Probed, Sample, Subject
+from uploadsvc.verify.formats.pdf import SAMPLED_PAGES, PdfFormat
+
+FORMAT = PdfFormat()
+LIMITS = Limits()
+MIME_TYPE = "application/pdf"
+
+Received = Callable[[bytes], Subject]
+
+
+@pytest.fixture
+def received(tmp_path: Path) -> Received:
+    def receive(data: bytes) -> Subject:
+        path, scratch = tmp_path / "received", tmp_path / "scratch"
+        path.write_bytes(data)
+        scratch.mkdir(exist_ok=True)
+        return Subject(path, scratch)
+
+    return receive
+
+
+def probed(subject: Subject, limits: Limits = LIMITS) -> Probed:
+    return FORMAT.probe(subject, MIME_TYPE, limits)
+
+
+def samples(subject: Subject) -> list[Sample]:
+    return list(FORMAT.samples(subject, probed(subject), LIMITS))
+
+
+def kept(subject: Subject) -> Kept:
+    *_shares, last = FORMAT.keep(subject, probed(subject))
+    assert isinstance(last, Kept)
+    return last
+
+
+def plain(data: bytes) -> bytes:
+    """With every stream unpacked, so that a search sees all of it."""
+    file = io.BytesIO()
+    with pikepdf.open(io.BytesIO(data)) as pdf:
+        pdf.save(
+            file,
+            compress_streams=False,
+            stream_decode_level=pikepdf.StreamDecodeLevel.generalized,
+            object_stream_mode=pikepdf.ObjectStreamMode.disable,
+        )
+    return file.getvalue()
+
+
+def test_sound_document_is_planned_by_its_pages(received: Received) -> None:
+    subject = received(media.pdf(3))
+
+    found = probed(subject)
+
+    assert found == Probed("pdf", MIME_TYPE, 3)
+
+
+def test_long_document_is_sampled_from_first_to_last_page(received: Received) -> None:
+    subject = received(media.pdf(40))
+
+    found = samples(subject)
+
+    assert len(found) == SAMPLED_PAGES
+    assert (found[0].at, found[-1].at) == (0, 39)
+
+
+def test_sample_shows_the_page(received: Received) -> None:
+    subject = received(media.pdf(1))
+
+    (sample,) = samples(subject)
+
+    assert sample.frame is not None
+    assert (sample.frame.shape, sample.frame.dtype) == ((342, 512, 3), np.uint8)
+    assert (sample.frame[2, 2] == 255).all()
+    red, green, _blue = sample.frame[100, 100]
+    assert red > 200 > green
+
+
+@pytest.mark.parametrize("size", [(1e7, 1e7), (1e6, 1), (0.01, 0.01), (0, 0)])
+def test_absurd_page_is_drawn_at_a_bounded_size(
+    size: tuple[float, float], received: Received
+) -> None:
+    subject = received(media.pdf(1, size=size))
+
+    (sample,) = samples(subject)
+
+    assert sample.frame is not None
+    assert max(sample.frame.shape) <= 512
+
+
+def test_kept_document_has_no_metadata_scripts_or_attachments(
+    received: Received,
+) -> None:
+    subject = received(media.pdf(2))
+
+    data = plain((subject.scratch / kept(subject).original).read_bytes())
+
+    active = [b"JavaScript", b"OpenAction", b"EmbeddedFile", b"app.alert", b"xmpmeta"]
+    assert not media.marks(data)
+    assert not [word for word in active if word in data]
+
+
+def test_received_document_had_what_is_gone_from_the_kept(received: Received) -> None:
+    data = plain(media.pdf(2))
+
+    assert set(media.marks(data)) == set(media.MARKS)
+
+
+def test_kept_document_looks_the_same(received: Received) -> None:
+    # Its photo is a resource named /AA, which elsewhere means scripts to be dropped.
+    subject = received(media.pdf(1))
+    (before,) = samples(subject)
+
+    data = (subject.scratch / kept(subject).original).read_bytes()
+
+    (after,) = samples(received(data))
+    assert before.frame is not None
+    assert (after.frame == before.frame).all()
+
+
+def test_links_stay_in_the_kept_document(received: Received) -> None:
+    file = io.BytesIO()
+    with pikepdf.open(io.BytesIO(media.pdf(1, secrets=False))) as pdf:
+        action = pikepdf.Dictionary(S=pikepdf.Name.URI, URI="https://example.org/")
+        link = pikepdf.Dictionary(
+            Subtype=pikepdf.Name.Link, Rect=[0, 0, 9, 9], A=action
+        )
+        pdf.pages[0].Annots = pikepdf.Array([link])
+        pdf.save(file)
+    subject = received(file.getvalue())
+
+    data = plain((subject.scratch / kept(subject).original).read_bytes())
+
+    assert b"https://example.org/" in data
+
+
+def test_facts_are_those_of_the_kept_file(received: Received) -> None:
+    subject = received(media.pdf(2))
+
+    *shares, found = FORMAT.keep(subject, probed(subject))
+
+    assert isinstance(found, Kept)
+    data = (subject.scratch / found.original).read_bytes()
+    assert found.facts.size == len(data)
+    assert found.facts.sha256 == hashlib.sha256(data).hexdigest()
+    assert shares == [0.4, 0.8, 1.0]
+
+
+def test_thumbnail_is_the_first_page(received: Received) -> None:
+    subject = received(media.pdf(2))
+
+    found = kept(subject)
+
+    assert found.thumbnail is not None
+    with Image.open(subject.scratch / found.thumbnail) as image:
+        assert (image.format, image.size) == ("WEBP", (512, 342))
+
+
+@pytest.mark.parametrize("linearize", [False, True])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.99])
+def test_cut_document_is_refused(
+    share: float, linearize: bool, received: Received
+) -> None:
+    # qpdf would repair it into a whole document of fewer pages.
+    file = io.BytesIO()
+    with pikepdf.open(io.BytesIO(media.pdf(5))) as pdf:
+        pdf.save(file, linearize=linearize)
+    subject = received(media.truncated(file.getvalue(), share))
+
+    with pytest.raises(InvalidMedia):
+        probed(subject)
+
+
+def test_document_with_a_broken_page_is_refused(received: Received) -> None:
+    file = io.BytesIO()
+    with pikepdf.open(io.BytesIO(media.pdf(1))) as pdf:
+        pdf.pages[0].Contents.write(b"not deflated", filter=pikepdf.Name.FlateDecode)
+        pdf.save(
+            file,
+            compress_streams=False,
+            stream_decode_level=pikepdf.StreamDecodeLevel.none,
+        )
+    subject = received(file.getvalue())
+
+    with pytest.raises(InvalidMedia):
+        probed(subject)
+
+
+@pytest.mark.parametrize(
+    ("password", "reason"), [("open sesame", "password"), ("", "encrypted")]
+)
+def test_encrypted_document_is_refused_with_the_reason(
+    password: str, reason: str, received: Received
+) -> None:
+    subject = received(media.pdf_encrypted(password))
+
+    with pytest.raises(InvalidMedia, match=reason):
+        probed(subject)
+
+
+def test_document_without_pages_is_refused(received: Received) -> None:
+    subject = received(media.pdf(0))
+
+    with pytest.raises(InvalidMedia, match="no pages"):
+        probed(subject)
+
+
+def test_document_of_too_many_pages_is_refused(received: Received) -> None:
+    subject = received(media.pdf(3))
+
+    with pytest.raises(InvalidMedia, match="more than 2 pages"):
+        probed(subject, Limits(max_pages=2))
