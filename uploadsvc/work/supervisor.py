@@ -1,0 +1,159 @@
+"""A warm child that verifies, and what becomes of it.
+
+The child (``python -m uploadsvc.verify``) is started fresh with a command line, never forked
+from this patched process. It leads its own session, so that one killpg ends it and all it
+may have started; it dies with us (PR_SET_PDEATHSIG); its environment holds no secret. Its
+death is an outcome with a name, and the next job finds a new one.
+
+Runs in a greenlet: reading from the child waits for the child alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import gevent
+from gevent import subprocess
+
+from uploadsvc import log, wire
+from uploadsvc.errors import VerificationCrashed, VerificationTimeout
+from uploadsvc.model import Job, Outcome, Progress
+
+logger = log.get(__name__)
+
+START_DEADLINE_S = 120.0  # loading the model on a busy machine
+JOBS_A_CHILD = 500  # after so many a fresh one, should a decoder leak
+MAX_LINE = (
+    64 * 1024
+)  # bytes of one line of the child, which say at most a title and facts
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
+
+
+class ChildVerifier:
+    """Implements :class:`uploadsvc.work.Verifier`.
+
+    ``options`` are handed to the child as they are (see ``uploadsvc.verify.__main__``);
+    ``deadline_s`` bounds one verification.
+    """
+
+    def __init__(self, options: Mapping[str, Any], *, deadline_s: float) -> None:
+        self._options = json.dumps(dict(options))
+        self._deadline_s = deadline_s
+        self._process: Any = None
+        self._jobs = 0
+        self.layers: dict[str, bool] = {}
+
+    def warm(self) -> None:
+        """Start the child, if none is alive, and wait until it can work.
+
+        Raises VerificationCrashed or VerificationTimeout if it does not come up.
+        """
+        if self._process is not None and self._process.poll() is None:
+            return
+        self._start()
+        ready = json.loads(self._line(START_DEADLINE_S))
+        self.layers = ready.get("layers", {})
+        self._jobs = 0
+
+    @property
+    def ready(self) -> bool:
+        return bool(
+            self._process is not None and self.layers and self._process.poll() is None
+        )
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def verify(
+        self, job: Job, path: Path, scratch: Path
+    ) -> Iterator[Progress | Outcome]:
+        self.warm()
+        ends = monotonic() + self._deadline_s
+        finished = False
+        try:
+            self._say(wire.job_line(job, str(path), str(scratch)))
+            while not finished:
+                news = self._news(ends - monotonic())
+                finished = not isinstance(news, Progress)
+                yield news
+        finally:
+            self._jobs += 1
+            if not finished or self._jobs >= JOBS_A_CHILD:
+                self.kill()
+
+    def kill(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with suppress(OSError):
+                pipe.close()
+
+    def _start(self) -> None:
+        self.kill()
+        environment = {
+            name: os.environ[name] for name in PASSED_ON if name in os.environ
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "uploadsvc.verify", "--child", self._options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env=environment,
+        )
+        gevent.spawn(_pass_on_stderr, self._process.stderr)
+
+    def _say(self, line: str) -> None:
+        try:
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise VerificationCrashed from error
+
+    def _news(self, seconds: float) -> Progress | Outcome:
+        line = self._line(seconds)
+        try:
+            return wire.from_line(line)
+        except ValueError as error:
+            raise VerificationCrashed from error
+
+    def _line(self, seconds: float) -> bytes:
+        process = self._process
+        if process is None:
+            raise VerificationCrashed
+        try:
+            with gevent.Timeout(max(seconds, 0.001), VerificationTimeout):
+                line: bytes = process.stdout.readline(MAX_LINE)
+        except VerificationTimeout:
+            self.kill()
+            raise
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # closed under us by kill()
+            raise VerificationCrashed from error
+        if not line.endswith(b"\n"):
+            self.kill()
+            raise VerificationCrashed
+        return line
+
+
+def _pass_on_stderr(pipe: Any) -> None:
+    """What a decoder's library prints goes to the log, a line at a time."""
+    with suppress(OSError, ValueError), pipe:
+        for line in iter(lambda: pipe.readline(1000), b""):
+            logger.info("verifier says", line=line.decode(errors="replace").rstrip())
