@@ -1,0 +1,25 @@
+"""What a request finds at hand: the services of its app, and the upload it speaks of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from flask import current_app, g
+
+if TYPE_CHECKING:
+    from uploadsvc.wiring import Services
+
+EXTENSION = "uploadsvc"
+
+
+def services() -> Services:
+    return cast("Services", current_app.extensions[EXTENSION])
+
+
+def speak_of(upload_id: str) -> None:
+    """From here on every answer to this request carries the id."""
+    g.upload_id = upload_id
+
+
+def upload_id() -> str | None:
+    return cast("str | None", g.get("upload_id"))

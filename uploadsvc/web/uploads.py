@@ -1,0 +1,270 @@
+"""Uploads over HTTP: send, look, list, cancel (contract, section 2)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from time import monotonic, time
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request, url_for
+
+from uploadsvc import wire
+from uploadsvc.errors import BY_CODE, IdTaken, Internal, InvalidRequest, UploadError
+from uploadsvc.hub import Subscription
+from uploadsvc.intake import Reception, too_large
+from uploadsvc.model import UPLOAD_ID, Event, State, Upload, ending_event
+from uploadsvc.web import auth, body, current, progress
+from uploadsvc.web.current import services
+from uploadsvc.web.prefer import Preference, preference
+
+blueprint = Blueprint("uploads", __name__, url_prefix="/api/media/upload")
+
+LONGEST_POLL_S = 30.0
+LIST_DEFAULT, LIST_MOST = 20, 100
+# How often a waiting POST looks whether the process is going away.
+LOOK_S = 1.0
+
+
+@blueprint.post("")
+def send() -> Response:
+    user = auth.user_id()
+    wish = preference(request.headers.get("Prefer"))
+    given = request.headers.get("X-Upload-ID")
+    if given is not None and UPLOAD_ID.fullmatch(given):
+        current.speak_of(given)
+    with _known(given), services().intake.receive(given, user) as reception:
+        current.speak_of(reception.upload_id)
+        form = _receive(reception)
+        # Listen before handing over, or a fast ending would be missed.
+        subscription = services().hub.subscribe(
+            reception.upload_id, None, limited=False
+        )
+        try:
+            upload = reception.hand_over(
+                title=form.title,
+                description=form.description,
+                file_name=form.file_name,
+            )
+        except BaseException:
+            subscription.close()
+            raise
+    try:
+        ending = _wait(subscription, upload, wish)
+    finally:
+        subscription.close()
+    return _ended(ending) if ending is not None else _accepted(upload, wish)
+
+
+@blueprint.get("/<upload_id>")
+def look(upload_id: str) -> Response:
+    user = auth.user_id()
+    upload = services().intake.find(upload_id, user)
+    current.speak_of(upload_id)
+    if "after" in request.args:
+        return _poll(upload)
+    snapshot, version = _snapshot(upload_id)
+    response = jsonify(snapshot)
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.set_etag(version, weak=True)
+    response.make_conditional(request)
+    return response
+
+
+@blueprint.get("")
+def list_mine() -> Response:
+    user = auth.user_id()
+    limit = _number("limit", LIST_DEFAULT, 1, LIST_MOST)
+    found = services().uploads.newest(user, limit + 1, _place())
+    page, more = found[:limit], found[limit:]
+    media = services().media.find_many(
+        [each.media_id for each in page if each.media_id]
+    )
+    uploads = [
+        wire.snapshot_json(
+            each,
+            _last_event(each),
+            media.get(each.media_id or ""),
+            services().urls,
+        )
+        for each in page
+    ]
+    next_cursor = _cursor_of(page[-1]) if more else None
+    return jsonify({"success": True, "uploads": uploads, "nextCursor": next_cursor})
+
+
+@blueprint.delete("/<upload_id>")
+def cancel(upload_id: str) -> tuple[Response, int]:
+    user = auth.user_id()
+    upload = services().intake.cancel(upload_id, user)
+    current.speak_of(upload_id)
+    answer = {"success": True, "uploadId": upload.id, "status": upload.state.value}
+    return jsonify(answer), 202
+
+
+def _receive(reception: Reception) -> body.Form:
+    """The body, once the request's head is found good."""
+    settings = services().settings
+    boundary = body.boundary_of(request.headers.get("Content-Type", ""))
+    declared = request.content_length
+    limit = settings.max_upload_bytes
+    if declared is not None and declared > limit + body.FORM_ALLOWANCE:
+        raise too_large(limit)
+    return body.receive(
+        request.environ["wsgi.input"],
+        reception,
+        boundary=boundary,
+        declared=declared,
+        max_bytes=limit,
+        idle_s=settings.body_idle_s,
+    )
+
+
+def _wait(subscription: Subscription, upload: Upload, wish: Preference) -> Event | None:
+    """The terminal event, if it comes while the client wishes to wait and we are here."""
+    ends = monotonic() + wish.wait_s
+    while (left := ends - monotonic()) > 0:
+        event = subscription.take(min(left, LOOK_S))
+        if event is not None and event.terminal:
+            return event
+        if event is None and services().leaving(upload.id):
+            return None
+    return None
+
+
+def _ended(event: Event) -> Response:
+    if event.media is not None:
+        media = wire.media_json(event.media, services().urls)
+        return jsonify(
+            {"success": True, "data": {"media": media}, "uploadId": event.upload_id}
+        )
+    raise _error_of(event)
+
+
+def _error_of(event: Event) -> UploadError:
+    upload = services().uploads.find(event.upload_id)
+    if upload is None or upload.ending is None or upload.ending.code is None:
+        return Internal()
+    kind = BY_CODE.get(upload.ending.code, Internal)
+    reasons = upload.ending.reasons
+    return kind(upload.ending.message, **({"reasons": reasons} if reasons else {}))
+
+
+@contextmanager
+def _known(upload_id: str | None) -> Iterator[None]:
+    """A client whose answer got lost sends again: tell it where its upload is."""
+    try:
+        yield
+    except IdTaken as error:
+        raise IdTaken(error.message, **error.facts, **_urls(upload_id or "")) from error
+
+
+def _urls(upload_id: str) -> dict[str, str]:
+    return {
+        "progress_url": url_for("progress.stream", upload_id=upload_id),
+        "status_url": url_for("uploads.look", upload_id=upload_id),
+    }
+
+
+def _accepted(upload: Upload, wish: Preference) -> Response:
+    urls = _urls(upload.id)
+    found = services().uploads.find(upload.id) or upload
+    response = jsonify(
+        {
+            "success": True,
+            "uploadId": upload.id,
+            "status": found.state.value,
+            "progressUrl": urls["progress_url"],
+            "statusUrl": urls["status_url"],
+        }
+    )
+    response.status_code = 202
+    response.headers["Location"] = urls["status_url"]
+    if wish.applied:
+        response.headers["Preference-Applied"] = wish.applied
+    return response
+
+
+def _snapshot(upload_id: str) -> tuple[dict[str, Any], str]:
+    """The snapshot as it is now, and its version for the ETag."""
+    app = services()
+    found = app.find(upload_id)
+    if found is None:
+        raise Internal
+    upload, media = found
+    event = _last_event(upload)
+    snapshot = wire.snapshot_json(upload, event, media, app.urls)
+    version = f"{event.id if event else 0}-{upload.state.value}"
+    if media is not None:
+        # The URLs in it expire: half their life later it is another snapshot.
+        version += f"-{int(time() / (app.settings.media_url_s / 2))}"
+    elif upload.state is State.COMPLETE:
+        version += "-deleted"
+    return snapshot, version
+
+
+def _last_event(upload: Upload) -> Event | None:
+    """The newest event of a row: the ending where there is one, else what the hub knows,
+    else, after a restart, what the state itself says."""
+    if upload.ending is not None:
+        return ending_event(upload, None)
+    return services().hub.last(upload.id)
+
+
+def _poll(upload: Upload) -> Response:
+    """The long-poll: ``events`` after the cursor, waiting for the first of them."""
+    after = progress.number(request.args["after"])
+    wait_s = _number("wait", 0, 0, int(LONGEST_POLL_S))
+    subscription = services().hub.subscribe(upload.id, after, limited=False)
+    try:
+        events = []
+        event = subscription.take(0)
+        ended = services().uploads.find(upload.id)
+        if event is None and wait_s and (ended is None or ended.ending is None):
+            event = subscription.take(wait_s)
+        while event is not None:
+            events.append(event)
+            event = subscription.take(0)
+    finally:
+        subscription.close()
+    snapshot, _ = _snapshot(upload.id)
+    urls = services().urls
+    found = services().find(upload.id)
+    if not events and found is not None and found[0].ending is not None:
+        ending = ending_event(*found)
+        events = [ending] if ending.id != after else []
+    told = [wire.event_json(event, urls) | {"id": event.id} for event in events]
+    response = jsonify(snapshot | {"events": told})
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _number(name: str, default: int, least: int, most: int) -> int:
+    given = request.args.get(name)
+    if given is None:
+        return default
+    if not (given.isascii() and given.isdigit() and len(given) < 10):
+        raise InvalidRequest(f"{name} needs a whole number", field=name)
+    return min(max(int(given), least), most)
+
+
+def _cursor_of(upload: Upload) -> str:
+    place = json.dumps([upload.created_at.isoformat(), upload.id])
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def _place() -> tuple[datetime, str] | None:
+    given = request.args.get("cursor")
+    if not given:
+        return None
+    with suppress(ValueError, TypeError, binascii.Error):
+        padded = given + "=" * (-len(given) % 4)
+        moment, upload_id = json.loads(base64.urlsafe_b64decode(padded))
+        place = datetime.fromisoformat(moment)
+        if place.tzinfo is not None and isinstance(upload_id, str):
+            return place, upload_id
+    raise InvalidRequest("The cursor is none of ours", field="cursor")
