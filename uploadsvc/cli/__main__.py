@@ -1,0 +1,5 @@
+"""``python -m uploadsvc.cli``."""
+
+from uploadsvc.cli import main
+
+main()
