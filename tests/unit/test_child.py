@@ -84,24 +84,35 @@ def test_the_next_job_after_a_refused_one_finds_the_same_child(
     assert verifier.pid == first
 
 
-def test_a_killed_child_is_a_crash_and_the_next_job_finds_a_fresh_one(
+def test_a_child_killed_at_work_is_a_crash_and_the_next_job_finds_a_fresh_one(
     verifier: ChildVerifier, tmp_path: Path, scratch: Path
 ) -> None:
     path = tmp_path / "picture"
     path.write_bytes(media.jpeg())
     verifier.warm()
-    killed = verifier.pid
-    assert killed is not None
-    os.kill(killed, signal.SIGKILL)
+    child = verifier.pid or 0
+    os.kill(child, signal.SIGSTOP)
+    gevent.spawn_later(0.1, os.kill, child, signal.SIGKILL)
 
-    # A child that died idle is replaced before the job; one that dies with it is not.
-    news = verifier.verify(job(), path, scratch)
-    next(news)
-    os.kill(verifier.pid or 0, signal.SIGKILL)
     with pytest.raises(VerificationCrashed):
-        list(news)
+        list(verifier.verify(job(), path, scratch))
 
     assert isinstance(list(verifier.verify(job(), path, scratch))[-1], Verified)
+
+
+def test_a_child_that_died_idle_is_replaced_before_the_next_job(
+    verifier: ChildVerifier, tmp_path: Path, scratch: Path
+) -> None:
+    path = tmp_path / "picture"
+    path.write_bytes(media.jpeg())
+    verifier.warm()
+    os.kill(verifier.pid or 0, signal.SIGKILL)
+    while verifier.ready:
+        gevent.sleep(0.01)
+
+    outcome = list(verifier.verify(job(), path, scratch))[-1]
+
+    assert isinstance(outcome, Verified)
 
 
 def test_a_child_that_hangs_is_killed_at_its_deadline(
