@@ -76,6 +76,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         if upload_id is not None:
             response.headers["X-Upload-ID"] = upload_id
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        if settings.cors_origins:
+            # Flask-CORS leaves it out where there is one origin only; a cache must know.
+            response.vary.add("Origin")
         return response
 
     return app

@@ -157,7 +157,11 @@ class Intake:
 
         May be called again. Raises AccessDenied, or AlreadyEnded after another ending.
         """
-        self.find(upload_id, user_id)
+        upload = self.find(upload_id, user_id)
+        if upload.owner not in {"", self._owner} and not upload.state.final:
+            # A reload leaves it to the old worker, whose ids we did not hear.
+            after = upload.generation + 1
+            self._hub.open(upload_id, generation=after, mark=upload.mark)
         ended = self._endings.fail(upload_id, CANCELLABLE, State.CANCELLED, Cancelled())
         if ended is None:
             upload = self.find(upload_id, user_id)
@@ -249,6 +253,11 @@ class Reception:
         if self._incoming is None:
             self._incoming = self._storage.receive(self.upload_id)
         self._received = self._incoming.commit()
+
+    @property
+    def begun(self) -> bool:
+        """Whether a byte of the file has come."""
+        return self._incoming is not None
 
     @property
     def has_file(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import gevent
@@ -299,7 +298,11 @@ def test_form_without_a_file_is_missing_it(whole: bytes) -> None:
         b"",
         b"not multipart at all",
         b"--other\r\n\r\n--other--\r\n",
-        b"--" + BOUNDARY + b"\r\nNo-Disposition: x\r\n\r\ndata\r\n--" + BOUNDARY + b"--",
+        b"--"
+        + BOUNDARY
+        + b"\r\nNo-Disposition: x\r\n\r\ndata\r\n--"
+        + BOUNDARY
+        + b"--",
         b"--" + BOUNDARY + b"\r\n\xff\xfe: x\r\n\r\ndata\r\n--" + BOUNDARY + b"--",
         body(file_part(b"one"), file_part(b"two")),
         body(*[field("other", "x")] * (MAX_PARTS + 1), file_part(b"data")),
@@ -349,7 +352,10 @@ def test_file_beyond_the_limit_is_too_large_before_all_of_it_was_read() -> None:
 
 @pytest.mark.parametrize(
     "start",
-    [b"--" + BOUNDARY + b"\r\n" + field("x", "y")[:-2], part('name="o"; filename="o"', b"")[:-2]],
+    [
+        b"--" + BOUNDARY + b"\r\n" + field("x", "y")[:-2],
+        part('name="o"; filename="o"', b"")[:-2],
+    ],
     ids=["a field", "a file"],
 )
 def test_part_nobody_asked_for_is_bounded_too(start: bytes) -> None:
@@ -371,7 +377,9 @@ def test_part_nobody_asked_for_is_bounded_too(start: bytes) -> None:
     ],
     ids=["preamble", "first header", "header after the file", "epilogue"],
 )
-@pytest.mark.parametrize("filler", [b"a", b"\r\n", b"--"], ids=["text", "lines", "dashes"])
+@pytest.mark.parametrize(
+    "filler", [b"a", b"\r\n", b"--"], ids=["text", "lines", "dashes"]
+)
 def test_what_never_ends_is_not_gathered_in_memory(start: bytes, filler: bytes) -> None:
     """A header after the file's part was once gathered up to the file's own limit."""
     stream = Endless(start, filler)
@@ -466,7 +474,9 @@ def test_plain_text_has_no_control_characters_and_fits_utf8(text: str) -> None:
 
 def test_description_keeps_its_lines_and_a_title_does_not() -> None:
     found = received_whole(
-        body(field("title", "a\r\nb"), field("description", "a\r\nb\tc"), file_part(b""))
+        body(
+            field("title", "a\r\nb"), field("description", "a\r\nb\tc"), file_part(b"")
+        )
     )
 
     assert (found.title, found.description) == ("ab", "a\nb\tc")

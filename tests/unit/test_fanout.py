@@ -24,7 +24,10 @@ AT = datetime(2024, 1, 15, tzinfo=UTC)
 
 
 def hub(
-    *, max_streams: int = 1000, per_upload: int = 1000, at: Callable[[], float] | None = None
+    *,
+    max_streams: int = 1000,
+    per_upload: int = 1000,
+    at: Callable[[], float] | None = None,
 ) -> MemoryHub:
     fanout = Fanout(max_streams=max_streams, per_upload=per_upload)
     return MemoryHub(fanout, clock=lambda: AT, monotonic=at or (lambda: 0.0))
@@ -89,9 +92,11 @@ def histories(draw: st.DrawFn, longest_queue: int) -> list[Progress]:
     queue = [
         opening(Stage.FILE_RECEIVED, queue_position=n) for n in range(places, 0, -1)
     ]
-    return [each for each in work if each.progress < 10] + queue + [
-        each for each in work if each.progress > 10
-    ]
+    return (
+        [each for each in work if each.progress < 10]
+        + queue
+        + [each for each in work if each.progress > 10]
+    )
 
 
 def firsts(events: list[Event]) -> set[int]:
@@ -324,16 +329,16 @@ def test_closing_twice_counts_once() -> None:
         max_size=30,
     )
 )
-def test_closed_subscriptions_leave_nothing_behind(steps: list[tuple[str, int]]) -> None:
+def test_closed_subscriptions_leave_nothing_behind(
+    steps: list[tuple[str, int]],
+) -> None:
     news = hub(max_streams=4, per_upload=2)
     opened: list[Subscription] = []
     for step, number in steps:
         upload_id = f"upload_{number % 2}"
         if step in {"open", "own"}:
             try:
-                opened.append(
-                    news.subscribe(upload_id, None, limited=step == "open")
-                )
+                opened.append(news.subscribe(upload_id, None, limited=step == "open"))
             except HubFull:
                 continue
         elif step == "close" and opened:

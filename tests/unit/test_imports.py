@@ -41,7 +41,10 @@ LADDER: list[tuple[str, int]] = [
 NEIGHBOURS = {
     ("gunicorn.conf", "uploadsvc.server"),  # gunicorn's hooks lead there
     ("uploadsvc.cli", "uploadsvc.client"),  # the commands are a client
-    ("uploadsvc.server", "uploadsvc.cli"),  # make run prints a token as the command does
+    (
+        "uploadsvc.server",
+        "uploadsvc.cli",
+    ),  # make run prints a token as the command does
     ("uploadsvc.app", "uploadsvc.wiring"),  # the factory builds the services
     ("uploadsvc.intake", "uploadsvc.work"),  # what came in is handed over
 }

@@ -220,7 +220,7 @@ def test_generated_ids_are_upload_ids_and_differ() -> None:
         "with/slash",
         "dot.dot.dot",
         "",
-        "１２３４５６７８",
+        "\uff11" * 8,
     ],
 )
 def test_other_names_are_no_upload_ids(name: str) -> None:

@@ -158,9 +158,9 @@ def test_secret_is_hidden_where_settings_are_shown() -> None:
     lines = list(shown(Settings(jwt_secret=SECRET)))
 
     assert not [line for line in lines if SECRET in str(line)]
-    assert ["(hidden)"] == [
+    assert [
         line.value for line in lines if line.variable == "UPLOADSVC_JWT_SECRET"
-    ]
+    ] == ["(hidden)"]
 
 
 def test_every_setting_is_shown_with_its_meaning_and_unit() -> None:

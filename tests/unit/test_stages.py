@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +38,7 @@ def test_stages_come_in_the_order_of_the_contract() -> None:
 
 
 def test_band_begins_no_lower_than_the_one_before_ends() -> None:
-    for earlier, later in zip(ORDER, ORDER[1:], strict=False):
+    for earlier, later in itertools.pairwise(ORDER):
         assert BANDS[earlier].last <= BANDS[later].first
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 
 import pytest
@@ -22,7 +23,9 @@ WORKING = [stage for stage in Stage if stage not in {Stage.COMPLETE, Stage.ERROR
 def progresses(draw: st.DrawFn) -> Progress:
     stage = draw(st.sampled_from(WORKING))
     percent = draw(st.integers(BANDS[stage].first, BANDS[stage].last))
-    detail = draw(st.fixed_dictionaries({}, optional={"queue_position": st.integers(1, 3)}))
+    detail = draw(
+        st.fixed_dictionaries({}, optional={"queue_position": st.integers(1, 3)})
+    )
     return Progress(stage, percent, "", detail)
 
 
@@ -47,7 +50,7 @@ def test_ids_grow_by_one_and_nothing_goes_back(said: list[Progress]) -> None:
     events = [event for each in said if (event := story.add(each, AT)) is not None]
 
     assert [event.id for event in events] == list(range(1, len(events) + 1))
-    for earlier, later in zip(events, events[1:], strict=False):
+    for earlier, later in itertools.pairwise(events):
         assert later.progress.follows(earlier.progress)
         assert later.progress.progress >= earlier.progress.progress
 

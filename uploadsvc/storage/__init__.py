@@ -66,7 +66,7 @@ class Storage(Protocol):
         """Make files of the scratch folder the media's, durably, all or none."""
 
     def discard(self, upload_id: str) -> None:
-        """Remove the received file, if it is there."""
+        """Remove the received file, and what a dead attempt left in its scratch folder."""
 
     def open(self, media_id: str, stem: str) -> Blob | None:
         """The media's file of this name without its ending, such as ``original``."""

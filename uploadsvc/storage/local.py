@@ -15,6 +15,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -99,6 +100,8 @@ class LocalStorage:
 
     def discard(self, upload_id: str) -> None:
         (self._incoming / upload_id).unlink(missing_ok=True)
+        # Left by an attempt whose whole process died, if no other came after it.
+        shutil.rmtree(self._scratch / upload_id, ignore_errors=True)
 
     def open(self, media_id: str, stem: str) -> Blob | None:
         for path in (self._media / media_id).glob(f"{stem}.*"):
@@ -138,8 +141,7 @@ class LocalStorage:
         made.mkdir()
         with _room():
             for name in names:
-                with (scratch / name).open("rb") as file:
-                    os.fsync(file.fileno())
+                _sync_file(scratch, name)
                 (scratch / name).rename(made / name)
             _sync_folder(made)
             made.rename(self._media / media_id)
@@ -155,6 +157,20 @@ def _room() -> Iterator[None]:
         if error.errno in NO_ROOM:
             raise StorageFull(retry_after=60) from error
         raise
+
+
+def _sync_file(folder: Path, name: str) -> None:
+    """The names come from the verifier, which has read a stranger's file: a plain file of
+    this very folder, or nothing."""
+    if name != Path(name).name:
+        raise ValueError("a name with a path")
+    descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("not a plain file")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -108,7 +108,9 @@ class _Form:
             if event.data:
                 self.reception.write(event.data)
             if not event.more_data:
-                self.reception.close_file()
+                # A browser sends a nameless, empty part where no file was chosen.
+                if self.file_name or self.reception.begun:
+                    self.reception.close_file()
                 self.part = _Part()  # what follows is bounded as a form's head again
         elif self.part.text is not None:
             self.part.text += event.data
@@ -231,16 +233,23 @@ def _decode(decoder: MultipartDecoder, form: _Form) -> None:
         raise MalformedMultipart("A part's headers are too long")
 
 
+# Control, surrogate, private and unassigned characters, and those that format: among these are
+# the ones that turn the direction of a name, so that ``gpj.exe`` reads as ``exe.jpg``.
+UNWANTED = {"Cc", "Cf", "Cs", "Co", "Cn"}
+# Formatting that words need: the joiners of Persian, Indic scripts and emoji.
+JOINERS = "\u200c\u200d"
+
+
 def plain(text: str, *, lines: bool = False) -> str:
     """Text from outside as data: normalised (NFC), without control and format characters.
 
     ``lines`` keeps line breaks and tabs.
     """
-    kept = "\n\t" if lines else ""
+    kept = JOINERS + ("\n\t" if lines else "")
     cleaned = "".join(
         char
         for char in text.replace("\r\n", "\n")
-        if char in kept or unicodedata.category(char) not in {"Cc", "Cs", "Co", "Cn"}
+        if char in kept or unicodedata.category(char) not in UNWANTED
     )
     return unicodedata.normalize("NFC", cleaned).strip()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable
 
 from uploadsvc import errors, log, wire
 from uploadsvc.web import current
@@ -44,6 +44,10 @@ def _foreign(error: HTTPException) -> Response:
     valid_methods = getattr(error, "valid_methods", None)
     if valid_methods:
         response.headers["Allow"] = ", ".join(sorted(valid_methods))
+    if isinstance(error, RequestedRangeNotSatisfiable):
+        # Players ask beyond the end, and read the size from this answer (RFC 9110, 15.5.17).
+        response.status_code = 416
+        response.headers["Content-Range"] = f"bytes */{error.length or 0}"
     return response
 
 

@@ -95,7 +95,8 @@ def _sent(blob: Blob, media: Media, kind: str, mime_type: str) -> Response:
         etag=media.facts.sha256 if kind == FILE else True,
     )
     if prefix:
-        # The front sends the bytes, with its own ETag and ranges.
+        # The front sends the bytes, with its own ETag and ranges; send_file has opened them.
+        response.close()
         response.response = []
         response.headers["X-Accel-Redirect"] = prefix + blob.name
         for header in ("Content-Length", "ETag", "Last-Modified"):

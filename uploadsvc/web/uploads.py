@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from time import monotonic, time
 from typing import Any
 
@@ -132,8 +131,16 @@ def _wait(subscription: Subscription, upload: Upload, wish: Preference) -> Event
         if event is not None and event.terminal:
             return event
         if event is None and services().leaving(upload.id):
-            return None
+            # Or another worker ended it, which this one's hub did not hear.
+            return _ending_in_row(upload.id)
     return None
+
+
+def _ending_in_row(upload_id: str) -> Event | None:
+    found = services().find(upload_id)
+    if found is None or found[0].ending is None:
+        return None
+    return ending_event(*found)
 
 
 def _ended(event: Event) -> Response:
@@ -261,10 +268,11 @@ def _place() -> tuple[datetime, str] | None:
     given = request.args.get("cursor")
     if not given:
         return None
-    with suppress(ValueError, TypeError, binascii.Error):
+    # RecursionError: brackets in brackets; OverflowError: a year that is none in UTC.
+    with suppress(ValueError, TypeError, RecursionError, OverflowError):
         padded = given + "=" * (-len(given) % 4)
         moment, upload_id = json.loads(base64.urlsafe_b64decode(padded))
         place = datetime.fromisoformat(moment)
         if place.tzinfo is not None and isinstance(upload_id, str):
-            return place, upload_id
+            return place.astimezone(UTC), upload_id
     raise InvalidRequest("The cursor is none of ours", field="cursor")

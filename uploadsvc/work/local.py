@@ -22,6 +22,9 @@ from uploadsvc.work.supervisor import ChildVerifier
 logger = log.get(__name__)
 
 RETRY_AFTER_S = 5  # told to a client that met a full queue
+# How often an idle verifier is looked at: one that died is replaced before a job needs it,
+# and before readyz, which would say no, keeps the jobs away that would have replaced it.
+IDLE_LOOK_S = 2.0
 RESTART_PAUSE_S = 2.0  # before a verifier that does not come up is tried again
 
 
@@ -94,7 +97,7 @@ class LocalDispatcher:
                 continue
             job = self._next()
             if job is None:
-                return
+                continue
             self._running[job.upload_id] = verifier
             try:
                 self._runner.run(job, verifier)
@@ -115,15 +118,16 @@ class LocalDispatcher:
         return True
 
     def _next(self) -> Job | None:
-        while not self._waiting:
-            if self._stopped:
-                return None
+        """The next job; None when the verifier should be looked at, or at a stop."""
+        if not self._waiting:
             self._news.clear()
             self._idle += 1
             try:
-                self._news.wait()
+                self._news.wait(IDLE_LOOK_S)
             finally:
                 self._idle -= 1
+        if not self._waiting:
+            return None
         _, job = self._waiting.popitem(last=False)
         self._tell_positions()
         return job
