@@ -162,17 +162,25 @@ class Intake:
             # A reload leaves it to the old worker, whose ids we did not hear.
             after = upload.generation + 1
             self._hub.open(upload_id, generation=after, mark=upload.mark)
-        ended = self._endings.fail(upload_id, CANCELLABLE, State.CANCELLED, Cancelled())
+        ended = self._endings.fail(
+            upload_id,
+            CANCELLABLE,
+            State.CANCELLED,
+            Cancelled(),
+            stop=lambda: self._stop(upload_id),
+        )
         if ended is None:
             upload = self.find(upload_id, user_id)
             if upload.state is not State.CANCELLED:
                 raise AlreadyEnded(status=upload.state.value)
             return upload
+        return ended
+
+    def _stop(self, upload_id: str) -> None:
         receiver = self._receiving.get(upload_id)
         if receiver is not None:
             receiver.kill(Cancelled(), block=False)
         self._dispatcher.cancel(upload_id)
-        return ended
 
     def hand_over(self, job: Job, sha256: str) -> Upload:
         """Durable: say so, and queue it."""
