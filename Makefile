@@ -14,11 +14,11 @@ run: $(READY)
 demo: $(READY)
 	@$(BIN)/python -m uploadsvc.server.demo
 
-test: $(READY_DEV) system-packages
+test: $(READY_DEV)
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(READY_DEV) system-packages
+test-slow: $(READY_DEV)
 	$(BIN)/python -m pytest -m slow
 
 lint: $(READY_DEV)
@@ -30,7 +30,7 @@ format: $(READY_DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY_DEV) system-packages
+bench: $(READY_DEV)
 	$(BIN)/python -m bench
 
 # Packages of the distribution that only the tests need; running the service needs none.
@@ -44,7 +44,7 @@ $(READY): setup.cfg constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
-$(READY_DEV): $(READY)
+$(READY_DEV): $(READY) tests/clients/package-lock.json | system-packages
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	cd tests/clients && npm ci --silent --no-fund --no-audit
 	@touch $@

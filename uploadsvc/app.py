@@ -10,7 +10,16 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from uploadsvc import log, wiring
 from uploadsvc.settings import Settings
-from uploadsvc.web import auth, current, errors, health, media, progress, uploads
+from uploadsvc.web import (
+    auth,
+    current,
+    errors,
+    health,
+    media,
+    moderation,
+    progress,
+    uploads,
+)
 
 logger = log.get(__name__)
 
@@ -58,7 +67,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
     auth.configure(app, settings, services.secret)
     errors.configure(app)
-    for module in (uploads, progress, media, health):
+    for module in (uploads, progress, media, moderation, health):
         app.register_blueprint(module.blueprint)
     if settings.cors_origins:
         CORS(

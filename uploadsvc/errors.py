@@ -10,8 +10,8 @@
     ├── InvalidRequest 400      ├── ContentRejected 422          ├── StorageFull 507 *
     ├── InvalidUploadId 400     ├── IdTaken 409 *                ├── VerificationCrashed 500
     ├── MissingFile 400         ├── AlreadyEnded 409             ├── VerificationTimeout 500
-    ├── IncompleteBody 400      └── Cancelled 409                └── Internal 500
-    └── MalformedMultipart 400
+    ├── IncompleteBody 400      ├── AlreadyDecided 409           └── Internal 500
+    └── MalformedMultipart 400  └── Cancelled 409
 
 ``*`` (and Unauthorized) invite another try: they leave id, row and waiting stream as they were.
 
@@ -95,6 +95,11 @@ class IdTaken(UploadError):
 
 class AlreadyEnded(UploadError):
     code, status, sentence = "already_ended", 409, "The upload has already ended"
+
+
+class AlreadyDecided(UploadError):
+    code, status = "already_decided", 409
+    sentence = "This was already decided"
 
 
 class Cancelled(UploadError):

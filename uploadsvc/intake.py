@@ -27,7 +27,7 @@ from uploadsvc.errors import (
     TooLarge,
     UploadError,
 )
-from uploadsvc.hub import ProgressHub
+from uploadsvc.hub import ProgressHub, SubscriptionClosed
 from uploadsvc.model import (
     UPLOAD_ID,
     Job,
@@ -38,7 +38,7 @@ from uploadsvc.model import (
     now,
     opening,
 )
-from uploadsvc.stages import Stage
+from uploadsvc.stages import BANDS, Stage
 from uploadsvc.storage import Incoming, Received, Storage
 from uploadsvc.work import Dispatcher
 from uploadsvc.work.ending import Endings
@@ -49,6 +49,8 @@ logger = log.get(__name__)
 # changes networks between connecting and posting keeps its id.
 BOUND_AFTER_STREAM_S = 60
 RETRY_AFTER_S = 5
+# An ending is two statements of the database; longer than a busy one holds them up.
+ENDING_S = 10.0
 
 CANCELLABLE = [State.OPEN, State.RECEIVING, State.QUEUED, State.VERIFYING]
 
@@ -75,7 +77,8 @@ class Intake:
         self._endings = endings
         self._owner = owner
         self._clock = clock
-        self._receiving: dict[str, gevent.Greenlet] = {}
+        # The greenlet of each POST; None while it hands over and cannot be interrupted.
+        self._receiving: dict[str, gevent.Greenlet | None] = {}
         self.max_bytes = max_bytes
         self.closing = False
 
@@ -118,7 +121,10 @@ class Intake:
             raise ShuttingDown(retry_after=RETRY_AFTER_S)
         if not self._dispatcher.has_room():
             raise Overloaded(retry_after=RETRY_AFTER_S)
-        self._uploads.begin(upload_id, user_id, self._owner)
+        upload = self._uploads.begin(upload_id, user_id, self._owner)
+        if upload.generation:
+            said = BANDS[Stage.UPLOADING].last
+            self._hub.open(upload_id, generation=upload.generation, mark=said)
         self._receiving[upload_id] = gevent.getcurrent()
         reception = Reception(self, upload_id, self._storage, self._hub)
         try:
@@ -150,7 +156,8 @@ class Intake:
     def cut_off(self) -> None:
         """The grace time is over: what is still being received ends as incomplete."""
         for receiver in list(self._receiving.values()):
-            receiver.kill(IncompleteBody(), block=False)
+            if receiver is not None:
+                receiver.kill(IncompleteBody(), block=False)
 
     def cancel(self, upload_id: str, user_id: str) -> Upload:
         """End the upload as cancelled, stop whoever works on it, remove its bytes.
@@ -170,11 +177,30 @@ class Intake:
             stop=lambda: self._stop(upload_id),
         )
         if ended is None:
+            # Somebody else is just ending it: what it came to is known in a moment.
+            self._await_ending(upload_id)
             upload = self.find(upload_id, user_id)
             if upload.state is not State.CANCELLED:
                 raise AlreadyEnded(status=upload.state.value)
             return upload
         return ended
+
+    def _await_ending(self, upload_id: str) -> None:
+        subscription = self._hub.subscribe(upload_id, None, limited=False)
+        try:
+            if self._ended(upload_id):
+                return
+            event = subscription.take(ENDING_S)
+            while event is not None and not event.terminal:
+                event = subscription.take(ENDING_S)
+        except SubscriptionClosed:
+            pass
+        finally:
+            subscription.close()
+
+    def _ended(self, upload_id: str) -> bool:
+        upload = self._uploads.find(upload_id)
+        return upload is None or upload.state.final
 
     def _stop(self, upload_id: str) -> None:
         receiver = self._receiving.get(upload_id)
@@ -186,7 +212,7 @@ class Intake:
         """Durable: say so, and queue it."""
         # From here on a cancel finds the row queued; an exception thrown into this greenlet
         # would come too late to undo what others already see.
-        self._receiving.pop(job.upload_id, None)
+        self._receiving[job.upload_id] = None
         queued = self._uploads.advance(
             job.upload_id,
             [State.RECEIVING],
@@ -200,6 +226,8 @@ class Intake:
         )
         if queued is None:
             raise Cancelled
+        if not self._dispatcher.has_room():
+            raise Overloaded(retry_after=RETRY_AFTER_S)
         received = opening(Stage.FILE_RECEIVED, size=job.size, sha256=sha256)
         self._hub.publish(job.upload_id, received)
         self._dispatcher.submit(job)

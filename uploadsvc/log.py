@@ -16,7 +16,8 @@ from typing import Any
 import structlog
 
 # Whatever a library puts into its message: the values of these arguments are secrets.
-SECRET = re.compile(r"\b(token|ticket|sig)=[^&\s'\"]+")
+# A header line that lost its colon is repeated by gunicorn as it came.
+SECRET = re.compile(r"\b((?:token|ticket|sig)=|(?i:bearer)\s+)[^&\s'\"\\]+")
 
 # Without the values of local variables, which structlog and rich add unless told not to: a
 # token or a piece of somebody's file is soon among them.
@@ -68,7 +69,7 @@ def configure(*, development: bool, level: str) -> None:
 
 def redacted(_: Any, __: str, line: str | MutableMapping[str, Any]) -> Any:
     """A rendered line without the values of secret arguments. A structlog processor."""
-    return SECRET.sub(r"\1=...", line) if isinstance(line, str) else line
+    return SECRET.sub(r"\1...", line) if isinstance(line, str) else line
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

@@ -146,11 +146,39 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found, and what it alone leads to.
+
+    ``category`` is the stable word the uploader may be told; the rest is for moderators:
+    ``source`` names the engine or list, ``where`` the place (``second 12.4``, ``page 3``,
+    ``title``, ``file``), ``score`` and ``threshold`` are from 0 to 1 where there is a score,
+    ``label`` is the source's own word for what it found.
+    """
+
+    category: str
+    verdict: Verdict
+    source: str
+    where: str
+    score: float | None = None
+    threshold: float | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Moderation:
-    """What was decided about the content. ``reasons`` are stable words for the uploader."""
+    """What was decided about the content.
+
+    ``reasons`` are the stable words for the uploader. For moderators: ``findings`` (what led
+    there), ``unexamined`` (what nobody looked at, in stable words such as ``speech``), the
+    version of the ``policy`` and the names of the ``models``.
+    """
 
     verdict: Verdict
     reasons: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    unexamined: tuple[str, ...] = ()
+    policy: str = ""
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +213,15 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A bad ending of verification that is the file's own doing."""
+    """A bad ending of verification that is the file's own doing.
+
+    ``moderation`` is the whole verdict where it was one that refused.
+    """
 
     code: str
     message: str
     reasons: tuple[str, ...] = ()
+    moderation: Moderation | None = None
 
 
 Outcome = Verified | Refused
@@ -209,6 +241,21 @@ class Media:
     moderation: Moderation
     has_thumbnail: bool
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a moderator (a user id) decided about media held for review, when, and why.
+
+    ``verdict`` is APPROVE or REJECT; ``note`` is for other moderators, never the uploader.
+    """
+
+    media_id: str
+    upload_id: str
+    moderator: str
+    verdict: Verdict
+    note: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +279,8 @@ class Upload:
     ``mark`` is a percent nothing was published above (written in steps of ten), so that a
     second attempt after a crash says nothing twice. ``generation`` counts the processes that
     owned the upload; event ids of a generation start above all of the one before.
-    ``bound_until`` ends a provisional binding (state OPEN).
+    ``bound_until`` ends a provisional binding (state OPEN). ``moderation`` is the whole
+    verdict on content that was refused; that on content that was not stands in its Media.
     """
 
     id: str
@@ -252,6 +300,7 @@ class Upload:
     bound_until: datetime | None = None
     media_id: str | None = None
     ending: Ending | None = None
+    moderation: Moderation | None = None
 
 
 def ending_event(upload: Upload, media: Media | None) -> Event:

@@ -8,6 +8,7 @@ error, or a setting of a later version, is never silently ignored.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PREFIX = "UPLOADSVC_"
+ORIGIN = re.compile(r"[A-Za-z0-9.:/\[\]-]+")
 # Read by the commands that talk to a service (``uploadsvc upload``), not by the service.
 CLIENT_VARIABLES = frozenset({"UPLOADSVC_URL", "UPLOADSVC_TOKEN"})
 EXIT_STATUS = 78  # EX_CONFIG of sysexits.h
@@ -86,7 +88,9 @@ def _origins(value: str) -> tuple[str, ...]:
     origins = _words(value)
     for origin in origins:
         parts = urlsplit(origin)
-        if not parts.scheme or not parts.netloc or parts.path or parts.query:
+        complete = parts.scheme and parts.netloc
+        # Flask-CORS takes anything with a * for a regular expression, unanchored.
+        if not (complete and ORIGIN.fullmatch(origin)) or parts.path or parts.query:
             raise ValueError(
                 f"needs origins such as https://app.example, not {origin!r}"
             )
@@ -251,12 +255,12 @@ class Settings:
         for key in sorted(environ):
             if not key.startswith(PREFIX) or key in CLIENT_VARIABLES:
                 continue
+            if not environ[key].strip():
+                continue  # an empty variable is one that was not set
             if key not in known:
                 mistakes.append(f"{key}: no such setting; see 'uploadsvc settings'")
                 continue
             name, read = known[key]
-            if not environ[key].strip():
-                continue  # an empty variable is one that was not set
             try:
                 values[name] = read(environ[key])
             except ValueError as error:
@@ -298,7 +302,8 @@ class Settings:
     def storage_dir(self) -> Path:
         if self.storage_url:
             return Path(self.storage_url.removeprefix("file://"))
-        return self.data_dir
+        # Absolute: Flask looks for a relative file beside its own code.
+        return self.data_dir.absolute()
 
     @property
     def verifiers_per_worker(self) -> int:
@@ -349,19 +354,10 @@ def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else str(value)
 
 
-def as_environment(settings: Settings) -> dict[str, str]:
-    """The variables that give these settings again; for handing them to a child."""
-    return {
-        variable(known.name): _as_text(getattr(settings, known.name))
-        for known in fields(settings)
-    }
-
-
 __all__ = [
     "EXIT_STATUS",
     "Settings",
     "SettingsError",
     "Shown",
-    "as_environment",
     "shown",
 ]

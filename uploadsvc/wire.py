@@ -14,8 +14,10 @@ from typing import Any
 
 from uploadsvc.errors import UploadError
 from uploadsvc.model import (
+    Decision,
     Event,
     Facts,
+    Finding,
     Job,
     Media,
     Moderation,
@@ -71,6 +73,47 @@ def media_json(media: Media, urls: MediaUrls) -> Json:
             "reasons": list(media.moderation.reasons),
         },
         "createdAt": timestamp(media.created_at),
+    }
+
+
+def held_json(media: Media, urls: MediaUrls) -> Json:
+    """The record as a moderator sees it: whose it is, and all of the verdict. ``urls`` are
+    the moderator's."""
+    file_url, thumbnail_url = urls(media)
+    return media_json(media, urls) | {
+        "fileUrl": file_url,
+        "thumbnailUrl": thumbnail_url,
+        "uploadId": media.upload_id,
+        "userId": media.user_id,
+        "fileName": media.file_name,
+        "moderation": report_of(media.moderation),
+    }
+
+
+def decision_json(decision: Decision) -> Json:
+    return {
+        "verdict": decision.verdict.value,
+        "moderator": decision.moderator,
+        "note": decision.note,
+        "at": timestamp(decision.at),
+    }
+
+
+def refused_json(upload: Upload) -> Json:
+    """A moderator's view of an upload whose content was refused."""
+    ending, moderation = upload.ending, upload.moderation
+    return {
+        "uploadId": upload.id,
+        "userId": upload.user_id,
+        "status": upload.state.value,
+        "title": upload.title,
+        "description": upload.description,
+        "fileName": upload.file_name,
+        "size": upload.size,
+        "sha256": upload.sha256,
+        "code": ending.code if ending else None,
+        "moderation": report_of(moderation) if moderation else None,
+        "endedAt": timestamp(ending.at) if ending else None,
     }
 
 
@@ -192,20 +235,43 @@ def from_line(line: str | bytes) -> Progress | Outcome:
                 data["detail"],
             )
         if kind == "refused":
-            return Refused(data["code"], data["message"], tuple(data["reasons"]))
+            judged = data["moderation"]
+            return Refused(
+                data["code"],
+                data["message"],
+                tuple(data["reasons"]),
+                moderation_of(judged) if judged is not None else None,
+            )
         if kind == "verified":
-            moderation = data["moderation"]
             return Verified(
                 Facts(**data["facts"]),
-                Moderation(
-                    Verdict(moderation["verdict"]), tuple(moderation["reasons"])
-                ),
+                moderation_of(data["moderation"]),
                 data["original"],
                 data["thumbnail"],
             )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a line of a verifier: {error!r}") from error
     raise ValueError(f"not a line of a verifier: kind {kind!r}")
+
+
+def report_of(moderation: Moderation) -> Json:
+    """All of a verdict as plain values: for the verifier's line and for the database."""
+    return asdict(moderation)
+
+
+def moderation_of(report: Mapping[str, Any]) -> Moderation:
+    """The verdict :func:`report_of` was made of. Raises KeyError, TypeError, ValueError."""
+    return Moderation(
+        Verdict(report["verdict"]),
+        tuple(report["reasons"]),
+        tuple(
+            Finding(**{**each, "verdict": Verdict(each["verdict"])})
+            for each in report["findings"]
+        ),
+        tuple(report["unexamined"]),
+        report["policy"],
+        tuple(report["models"]),
+    )
 
 
 def _progress_dict(progress: Progress) -> Json:

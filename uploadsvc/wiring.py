@@ -17,7 +17,9 @@ from uploadsvc.db.uploads import SqlUploads
 from uploadsvc.hub.fanout import Fanout
 from uploadsvc.hub.memory import MemoryHub
 from uploadsvc.intake import Intake
+from uploadsvc.listeners import Listeners
 from uploadsvc.model import Media, Upload
+from uploadsvc.moderate import Moderate
 from uploadsvc.settings import Settings
 from uploadsvc.storage.local import LocalStorage
 from uploadsvc.web.signing import SignedUrls
@@ -32,6 +34,8 @@ logger = log.get(__name__)
 
 # Of the grace time this is left for the last answers to go out.
 LAST_ANSWERS_S = 3.0
+# And of that this for listeners, to hear of the last endings.
+LAST_NEWS_S = 1.0
 
 
 @dataclass
@@ -48,6 +52,8 @@ class Services:
     presence: Presence
     dispatcher: LocalDispatcher
     intake: Intake
+    moderate: Moderate
+    listeners: Listeners
     sweeper: Sweeper
     urls: SignedUrls
     _greenlets: list[gevent.Greenlet] = field(default_factory=list)
@@ -55,6 +61,7 @@ class Services:
     def start(self) -> None:
         """Bring the database up to date, recover what a dead process left, begin to work."""
         self.database.migrate()
+        self.listeners.load()
         self.dispatcher.start()
         self.sweeper.sweep()
         self._greenlets.append(gevent.spawn(self.sweeper.keep_sweeping))
@@ -75,17 +82,21 @@ class Services:
         runs may finish within the grace time, the rest is taken over by the next start."""
         ends = monotonic() + max(0.5, self.settings.grace_s - LAST_ANSWERS_S)
         self.intake.closing = True
+        # It would take our own waiting uploads for abandoned ones.
+        gevent.killall(self._greenlets)
         self.hub.drain()
         self.dispatcher.stop_taking()
         while monotonic() < ends and (self.intake.busy or self.dispatcher.busy):
             gevent.sleep(0.05)
         self.intake.cut_off()
         self.dispatcher.kill()
+        self.listeners.finish(LAST_NEWS_S)
 
     def close(self) -> None:
         """Leave nothing running. Called once, last."""
         gevent.killall(self._greenlets)
         self.dispatcher.kill()
+        self.listeners.close()
         self.presence.leave()
         self.database.close()
 
@@ -100,7 +111,8 @@ def build(settings: Settings) -> Services:
     hub = MemoryHub(fanout)
     storage = LocalStorage(settings.storage_dir)
     presence = Presence(settings.data_dir / "run")
-    endings = Endings(uploads, hub, storage)
+    listeners = Listeners()
+    endings = Endings(uploads, hub, storage, tell=listeners.tell)
     runner = Runner(uploads, hub, storage, endings, presence.id)
     verifiers = [
         ChildVerifier(
@@ -108,6 +120,8 @@ def build(settings: Settings) -> Services:
                 "policy": settings.policy_file,
                 "memory_bytes": settings.verify_memory_bytes,
                 "cpu_s": settings.verify_deadline_s,
+                "readable": [str(settings.storage_dir / "incoming")],
+                "writable": [str(settings.storage_dir / "scratch")],
             },
             deadline_s=settings.verify_deadline_s,
         )
@@ -123,6 +137,7 @@ def build(settings: Settings) -> Services:
         presence.id,
         max_bytes=settings.max_upload_bytes,
     )
+    moderate = Moderate(uploads, media, storage, listeners.tell)
     sweeper = Sweeper(
         uploads,
         media,
@@ -151,6 +166,8 @@ def build(settings: Settings) -> Services:
         presence=presence,
         dispatcher=dispatcher,
         intake=intake,
+        moderate=moderate,
+        listeners=listeners,
         sweeper=sweeper,
         urls=urls,
     )

@@ -15,7 +15,10 @@ from sqlalchemy import Connection, inspect
 
 import uploadsvc.db
 from uploadsvc.db.engine import Database
+from uploadsvc.db.media import SqlMedia
 from uploadsvc.db.tables import metadata
+from uploadsvc.db.uploads import SqlUploads
+from uploadsvc.model import Moderation, Verdict
 
 MIGRATIONS = Path(uploadsvc.db.__file__).parent / "migrations"
 
@@ -91,7 +94,38 @@ def test_migrating_again_changes_nothing(database: Database) -> None:
     database.migrate()
 
     with database.engine.connect() as connection:
-        assert set(described(connection)) == {"uploads", "media"}
+        assert set(described(connection)) == {"uploads", "media", "decisions"}
+
+
+def test_rows_of_the_first_version_are_read_by_this_one(database: Database) -> None:
+    """They have no report: the verdict is there, its findings are not known."""
+    alembic(database, command.upgrade, "0001")
+    before = {
+        "uploads": "id, user_id, state, created_at, updated_at, title, description, "
+        "file_name, size, sha256, owner, attempts, generation, mark, media_id",
+        "media": "id, upload_id, user_id, title, description, file_name, mime_type, size, "
+        "sha256, verdict, reasons, has_thumbnail, created_at",
+    }
+    at = "2024-01-15 10:30:00.000000"
+    rows = {
+        "uploads": f"'upload_1', 'anna', 'complete', '{at}', '{at}', 'T', 'D', 'a.png', 7, "
+        "'a', 'me', 1, 0, 0, 'media_1'",
+        "media": "'media_1', 'upload_1', 'anna', 'T', 'D', 'a.png', 'image/png', 7, 'a', "
+        f"'review', '[\"nudity\"]', 1, '{at}'",
+    }
+    with database.engine.begin() as connection:
+        for table, columns in before.items():
+            connection.exec_driver_sql(
+                f"INSERT INTO {table} ({columns}) VALUES ({rows[table]})"
+            )
+
+    database.migrate()
+
+    upload = SqlUploads(database).find("upload_1")
+    (media,) = SqlMedia(database).waiting_for_review(10, None)
+    assert upload is not None
+    assert (upload.media_id, upload.moderation) == ("media_1", None)
+    assert media.moderation == Moderation(Verdict.REVIEW, ("nudity",))
 
 
 def test_every_migration_can_be_taken_back_and_made_again(database: Database) -> None:

@@ -179,7 +179,6 @@ def test_promotion_is_of_all_files_or_none(storage: Storage) -> None:
             storage.promote(scratch, MEDIA_ID, ["original.png", "thumbnail.webp"])
 
     assert storage.open(MEDIA_ID, "original") is None
-    assert storage.media_ids(-1) == []
 
 
 def test_media_that_is_not_there_is_none(storage: Storage) -> None:
@@ -224,13 +223,6 @@ def test_sweep_never_touches_media(storage: Storage) -> None:
     storage.sweep((), older_than_s=-1)
 
     assert storage.open(MEDIA_ID, "original") is not None
-
-
-def test_media_are_listed_by_their_age(storage: Storage) -> None:
-    promoted(storage)
-
-    assert storage.media_ids(-1) == [MEDIA_ID]
-    assert storage.media_ids(3600) == []
 
 
 def test_storage_answers_and_leaves_no_trace(storage: Storage) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -21,7 +22,17 @@ from uploadsvc.db.engine import Database
 from uploadsvc.db.media import SqlMedia
 from uploadsvc.db.uploads import SqlUploads
 from uploadsvc.errors import AccessDenied, IdTaken, TooManyUploads
-from uploadsvc.model import FOLLOWERS, Ending, Moderation, State, Upload, Verdict
+from uploadsvc.model import (
+    FOLLOWERS,
+    Decision,
+    Ending,
+    Finding,
+    Media,
+    Moderation,
+    State,
+    Upload,
+    Verdict,
+)
 
 numbers = count()  # hypothesis runs its examples on one database
 LATER = START + timedelta(seconds=60)
@@ -519,6 +530,150 @@ def test_media_are_found_together_and_deleted_once(process: Process) -> None:
     assert deleted == [True, False]
     assert process.media.find("media_1") is None
     assert process.media.find_many([]) == {}
+
+
+# --- moderation ------------------------------------------------------------------------
+
+REPORT = Moderation(
+    Verdict.REVIEW,
+    ("nudity", "violence"),
+    (
+        Finding("nudity", Verdict.REVIEW, "nsfw", "second 12.4", 0.93, 0.9),
+        Finding("violence", Verdict.REVIEW, "vendor 🦆", "page 3"),
+    ),
+    ("speech", "middle"),
+    "2024-01",
+    ("model_a", "model_b"),
+)
+
+
+def recorded(process: Process, name: str, **changes: Any) -> Media:
+    """Complete media of an upload of this name, held for review unless told otherwise."""
+    at(process.uploads, State.VERIFYING, f"upload_{name}")
+    told = {"moderation": REPORT} | changes
+    media = record(f"media_{name}", f"upload_{name}", **told)
+    assert process.uploads.complete(f"upload_{name}", ENDING, media)
+    return media
+
+
+def test_verdict_is_read_back_with_all_its_findings(process: Process) -> None:
+    media = recorded(process, "one")
+
+    assert process.media.find(media.id) == media
+
+
+def test_refused_upload_keeps_the_whole_verdict(uploads: UploadRepository) -> None:
+    at(uploads, State.VERIFYING)
+    verdict = replace(REPORT, verdict=Verdict.REJECT)
+
+    uploads.advance(
+        "upload_123",
+        [State.VERIFYING],
+        State.REJECTED,
+        ending=FAILURE,
+        moderation=verdict,
+    )
+
+    found = uploads.find("upload_123")
+    assert found is not None
+    assert (found.ending, found.moderation) == (FAILURE, verdict)
+
+
+def test_what_waits_for_review_comes_oldest_first_and_in_pages(
+    process: Process,
+) -> None:
+    moments = {"d": 3, "a": 1, "c": 2, "b": 2}
+    for name, seconds in moments.items():
+        moment = START + timedelta(seconds=seconds)
+        recorded(process, name, created_at=moment)
+    recorded(process, "approved", moderation=Moderation(Verdict.APPROVE))
+    recorded(process, "rejected", moderation=Moderation(Verdict.REJECT))
+
+    read: list[str] = []
+    place = None
+    while page := process.media.waiting_for_review(3, place):
+        read += [media.id for media in page]
+        place = (page[-1].created_at, page[-1].id)
+
+    assert read == ["media_a", "media_b", "media_c", "media_d"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reasons"),
+    [(Verdict.APPROVE, ()), (Verdict.REJECT, ("nudity", "violence"))],
+)
+def test_decision_changes_the_verdict_and_keeps_its_findings(
+    process: Process, verdict: Verdict, reasons: tuple[str, ...]
+) -> None:
+    media = recorded(process, "one")
+
+    decided = process.media.decide(media.id, "mia", verdict, "because 🦆", LATER)
+
+    stands = replace(REPORT, verdict=verdict, reasons=reasons)
+    assert decided == replace(media, moderation=stands)
+    assert process.media.find(media.id) == decided
+    assert process.media.waiting_for_review(10, None) == []
+
+
+def test_decision_is_remembered_beyond_its_media(process: Process) -> None:
+    media = recorded(process, "one")
+    process.media.decide(media.id, "mia", Verdict.REJECT, "because 🦆", LATER)
+
+    process.media.delete(media.id)
+
+    assert process.media.decisions_of(media.id) == [
+        Decision(media.id, "upload_one", "mia", Verdict.REJECT, "because 🦆", LATER)
+    ]
+    assert process.media.decisions_of("media_two") == []
+
+
+@pytest.mark.parametrize("verdict", [Verdict.APPROVE, Verdict.REJECT])
+def test_only_what_waits_for_review_is_decided(
+    process: Process, verdict: Verdict
+) -> None:
+    media = recorded(process, "one", moderation=Moderation(verdict))
+
+    decided = process.media.decide(media.id, "mia", Verdict.REJECT, "", LATER)
+    unknown = process.media.decide("media_two", "mia", Verdict.REJECT, "", LATER)
+
+    assert decided is unknown is None
+    assert process.media.find(media.id) == media
+    assert process.media.decisions_of(media.id) == []
+
+
+def test_exactly_one_of_many_concurrent_decisions_holds(
+    processes: list[Process],
+) -> None:
+    media = recorded(processes[0], "one")
+
+    decisions = [
+        gevent.spawn(
+            processes[n % 2].media.decide,
+            media.id,
+            f"moderator {n}",
+            [Verdict.APPROVE, Verdict.REJECT][n // 2 % 2],
+            "",
+            LATER,
+        )
+        for n in range(8)
+    ]
+    gevent.joinall(decisions, timeout=DEADLINE_S, raise_error=True)
+
+    won = [each.value for each in decisions if each.value is not None]
+    recorded_decisions = processes[1].media.decisions_of(media.id)
+    assert len(won) == len(recorded_decisions) == 1
+    assert won[0].moderation.verdict is recorded_decisions[0].verdict
+    assert processes[1].media.find(media.id) == won[0]
+
+
+def test_latest_rejections_are_known_by_their_media(process: Process) -> None:
+    for name in "abc":
+        recorded(process, name, moderation=Moderation(Verdict.REVIEW))
+        verdict = Verdict.APPROVE if name == "b" else Verdict.REJECT
+        process.media.decide(f"media_{name}", "mia", verdict, "", LATER)
+
+    assert process.media.latest_rejected(10) == ["media_c", "media_a"]
+    assert process.media.latest_rejected(1) == ["media_c"]
 
 
 def test_reader_does_not_wait_for_a_writer(processes: list[Process]) -> None:

@@ -177,8 +177,8 @@ def test_file_that_kills_the_whole_worker_is_given_up_too(
     with mortal.verifiers_held():
         user.upload(image, id, prefer="respond-async")
         user.wait_for_status(id, "verifying")
-        # Two workers died of it already; this is the third.
-        mortal.change("UPDATE uploads SET attempts = 3 WHERE id = ?", id)
+        # Ten workers died of it already; this is the next.
+        mortal.change("UPDATE uploads SET generation = 10 WHERE id = ?", id)
         kill_worker(mortal)
 
     ended = user.wait_for_status(id, "failed")

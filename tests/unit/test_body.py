@@ -72,7 +72,7 @@ class Pieces:
         self._sizes = sizes
         self.read_bytes = 0
 
-    def read(self, size: int) -> bytes:
+    def read1(self, size: int, /) -> bytes:
         here = self._sizes.pop(0) if len(self._sizes) > 1 else self._sizes[0]
         data = self._stream.read(min(size, max(here, 1)))
         self.read_bytes += len(data)
@@ -87,7 +87,7 @@ class Endless:
         self._filler = filler
         self.read_bytes = 0
 
-    def read(self, size: int) -> bytes:
+    def read1(self, size: int, /) -> bytes:
         data, self._start = self._start[:size], self._start[size:]
         data = data or self._filler * (size // len(self._filler))
         self.read_bytes += len(data)
@@ -100,7 +100,7 @@ class Broken:
     def __init__(self, start: bytes) -> None:
         self._stream = io.BytesIO(start)
 
-    def read(self, size: int) -> bytes:
+    def read1(self, size: int, /) -> bytes:
         data = self._stream.read(size)
         if not data:
             raise ConnectionResetError
@@ -110,7 +110,7 @@ class Broken:
 class Silent:
     """A client that sends nothing more and does not close."""
 
-    def read(self, size: int) -> bytes:
+    def read1(self, size: int, /) -> bytes:
         gevent.sleep(60)
         return b""
 
@@ -521,4 +521,4 @@ def test_nothing_is_read_beyond_the_declared_length(
 
     received(stream, len(whole))
 
-    assert stream.read(100) == b"GET / HTTP/1.1\r\n"
+    assert stream.read1(100) == b"GET / HTTP/1.1\r\n"

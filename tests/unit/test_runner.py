@@ -16,9 +16,11 @@ import pytest
 from gevent.event import Event as Signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from tests.house import DEADLINE_S, VERIFIED, House, ScriptedVerifier, Step, scripted
 from uploadsvc.db import BOUND_MAX_S
+from uploadsvc.db.tables import uploads as uploads_table
 from uploadsvc.errors import (
     AlreadyEnded,
     Cancelled,
@@ -45,7 +47,7 @@ from uploadsvc.model import (
 from uploadsvc.stages import Stage
 from uploadsvc.work.ending import Endings
 from uploadsvc.work.run import MAX_ATTEMPTS, Runner
-from uploadsvc.work.sweep import FILE_AGE_S, OURS_AGE_S
+from uploadsvc.work.sweep import FILE_AGE_S, MAX_GENERATIONS, OURS_AGE_S
 
 ids = (f"upload_{number:08d}" for number in count())
 WORK: list[Progress] = [
@@ -592,12 +594,12 @@ def test_half_received_upload_of_a_dead_process_ends_incomplete(
     half.abort()
 
 
-def test_file_that_killed_whole_processes_is_given_up(
+def test_file_that_killed_its_verifiers_is_given_up_after_a_restart(
     house: House, restart: Restart
 ) -> None:
     house.queued("upload_123")
     house.uploads.claim("upload_123", house.presence.id)
-    for _ in range(MAX_ATTEMPTS - 1):
+    for _ in range(MAX_ATTEMPTS):
         house.uploads.retry("upload_123")
 
     house.crash()
@@ -607,6 +609,57 @@ def test_file_that_killed_whole_processes_is_given_up(
     ending = second.row("upload_123").ending
     assert ending is not None
     assert ending.code == "verification_crashed"
+
+
+def test_restart_in_the_middle_is_not_counted_as_the_files_doing(
+    house: House, restart: Restart
+) -> None:
+    """Three deployments during one long verification once ended it as a crash."""
+    house.queued("upload_123")
+    house.uploads.claim("upload_123", house.presence.id)
+    house.crash()
+
+    second = restart(scripted([VERIFIED]))
+    second.sweeper.sweep()
+
+    assert second.row("upload_123").attempts in {0, 1}
+
+
+def test_file_that_killed_whole_processes_is_given_up_in_the_end(
+    house: House, restart: Restart
+) -> None:
+    house.queued("upload_123")
+    house.uploads.claim("upload_123", house.presence.id)
+    house.database.run(
+        lambda connection: connection.execute(
+            update(uploads_table).values(generation=MAX_GENERATIONS)
+        )
+    )
+
+    house.crash()
+    second = restart(scripted([VERIFIED]))
+    second.sweeper.sweep()
+
+    ending = second.row("upload_123").ending
+    assert ending is not None
+    assert ending.code == "verification_crashed"
+
+
+def test_files_of_media_that_were_never_recorded_are_removed_by_the_next_process(
+    house: House, restart: Restart
+) -> None:
+    house.queued("upload_123")
+    house.uploads.claim("upload_123", house.presence.id)
+    house.uploads.intend("upload_123", "media_1")
+    with house.storage.scratch("upload_123") as scratch:
+        (scratch / "original.jpg").write_bytes(b"made")
+        house.storage.promote(scratch, "media_1", ["original.jpg"])
+
+    house.crash()
+    second = restart(scripted([REFUSED]))
+    second.sweeper.sweep()
+
+    assert not any(path.startswith("media/media_1") for path in second.files())
 
 
 def test_two_processes_take_over_an_upload_once(house: House, restart: Restart) -> None:
@@ -690,16 +743,16 @@ def old(path: Path) -> None:
 def test_files_of_nobody_are_removed_once_they_are_old(house: House) -> None:
     house.storage.receive("upload_left").commit()
     (house.folder / "scratch" / "upload_left").mkdir()
-    (house.folder / "media" / "media_left").mkdir()
-    (house.folder / "media" / "media_young").mkdir()
+    (house.folder / "media" / "media_unknown").mkdir()
     house.queued("upload_kept")
-    for left in ("incoming/upload_left", "scratch/upload_left", "media/media_left"):
+    for left in ("incoming/upload_left", "scratch/upload_left", "media/media_unknown"):
         old(house.folder / left)
     old(house.folder / "incoming/upload_kept")
 
     house.sweeper.sweep()
 
-    assert house.files() == {"incoming/upload_kept", "media/media_young"}
+    # Media nobody knows stay: it may be the database that is the wrong one.
+    assert house.files() == {"incoming/upload_kept", "media/media_unknown"}
 
 
 def test_recorded_media_is_never_swept(house: House) -> None:

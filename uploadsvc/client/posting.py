@@ -1,7 +1,8 @@
 """Getting the file to the service, whatever happens to the answer.
 
-An answer that got lost is not a refusal: the snapshot tells whether the file arrived, and only
-when it did not is it sent again, under the same id, so that it can never become two uploads.
+An answer that got lost is not a refusal: the snapshot tells what became of the upload. Only where
+nothing of it did (the id is unknown, or still waits) is it sent again, under the same id, so that
+it can never become two uploads. One that was cut off in its body has ended, and is told as that.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Protocol
 
-from uploadsvc.model import Ending, Media, State, Upload
+from uploadsvc.model import Decision, Ending, Media, State, Upload, Verdict
 
 # Provisional bindings a user may hold: ids named before anything was posted to them.
 MAX_BOUND = 10
@@ -52,12 +52,23 @@ class UploadRepository(Protocol):
         """QUEUED to VERIFYING, one attempt more; None if somebody else has it."""
 
     def take_over(self, upload: Upload, owner: str) -> Upload | None:
-        """An upload whose owner died becomes ``owner``'s: VERIFYING goes back to QUEUED and
-        the generation grows. None if somebody else was first."""
+        """An upload whose owner died becomes ``owner``'s: VERIFYING goes back to QUEUED, its
+        attempt does not count, and the generation grows. None if somebody else was first."""
 
     def retry(self, upload_id: str) -> Upload | None:
         """Count one attempt more of a verification that goes on in the same hands; None if
         it does not go on, for the upload has ended."""
+
+    def intend(self, upload_id: str, media_id: str) -> None:
+        """Remember which media is about to be made of a VERIFYING upload, so that it can be
+        removed if it never comes to a record."""
+
+    def unmade(self) -> list[Upload]:
+        """Uploads that ended without a record and still name the media they were to become:
+        the files of it may be there."""
+
+    def clear_media(self, upload_id: str) -> None:
+        """An upload of :meth:`unmade` names its media no more; their files are gone."""
 
     def mark(self, upload_id: str, percent: int) -> None:
         """Remember that nothing above ``percent`` has been published."""
@@ -89,4 +100,25 @@ class MediaRepository(Protocol):
     def find_many(self, media_ids: Collection[str]) -> dict[str, Media]: ...
 
     def delete(self, media_id: str) -> bool:
-        """Whether this call deleted it."""
+        """Whether this call deleted it. What was decided about it stays."""
+
+    def latest_rejected(self, limit: int) -> list[str]:
+        """Ids of the media that moderators rejected last, at most ``limit``."""
+
+    def waiting_for_review(
+        self, limit: int, after: tuple[datetime, str] | None
+    ) -> list[Media]:
+        """What is held for review, oldest first, after the place ``after`` (creation, id) in
+        that order."""
+
+    def decide(
+        self, media_id: str, moderator: str, verdict: Verdict, note: str, at: datetime
+    ) -> Media | None:
+        """REVIEW becomes ``verdict`` and the decision is recorded, in one conditional change:
+        the media as they are now, or None if they do not wait for review (any more).
+
+        The findings stay as they were; the reasons only for what is rejected.
+        """
+
+    def decisions_of(self, media_id: str) -> list[Decision]:
+        """What was decided about the media, oldest first; also after they were deleted."""

@@ -41,6 +41,9 @@ class Moment(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
+# All of a verdict (wire.report_of); NULL in rows older than the column, and where none was.
+REPORT = JSON(none_as_null=True)
+
 uploads = Table(
     "uploads",
     metadata,
@@ -65,6 +68,7 @@ uploads = Table(
     Column("ending_code", String(64)),
     Column("ending_reasons", JSON),
     Column("ended_at", Moment),
+    Column("report", REPORT),
     Index("ix_uploads_user_created", "user_id", "created_at", "id"),
     Index("ix_uploads_state", "state"),
 )
@@ -73,7 +77,8 @@ media = Table(
     "media",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("upload_id", String(64), nullable=False, unique=True),
+    # Not unique: an ended upload's row may be forgotten, and its id come again.
+    Column("upload_id", String(64), nullable=False, index=True),
     Column("user_id", String(255), nullable=False, index=True),
     Column("title", Text, nullable=False),
     Column("description", Text, nullable=False),
@@ -88,4 +93,19 @@ media = Table(
     Column("reasons", JSON, nullable=False),
     Column("has_thumbnail", Boolean, nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("report", REPORT),
+    Index("ix_media_verdict_created", "verdict", "created_at", "id"),
+)
+
+# What moderators decided. Kept when the media are deleted: who decided what stays known.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("media_id", String(64), nullable=False, index=True),
+    Column("upload_id", String(64), nullable=False),
+    Column("moderator", String(255), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("at", Moment, nullable=False),
 )

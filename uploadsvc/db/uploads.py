@@ -14,11 +14,21 @@ from uploadsvc.db.media import values_of as media_values
 from uploadsvc.db.tables import media as media_table
 from uploadsvc.db.tables import uploads as table
 from uploadsvc.errors import AccessDenied, IdTaken, TooManyUploads
-from uploadsvc.model import FOLLOWERS, Ending, Media, State, Upload, now
+from uploadsvc.model import (
+    FOLLOWERS,
+    Ending,
+    Media,
+    Moderation,
+    State,
+    Upload,
+    now,
+)
+from uploadsvc.wire import moderation_of, report_of
 
 BOUND_RETRY_S = 60  # what a refused client is told, should it hold too many
 
 ENDED = [state for state in State if state.final]
+WITHOUT_RECORD = [State.FAILED, State.REJECTED, State.CANCELLED]
 AT_WORK = [State.RECEIVING, State.QUEUED, State.VERIFYING]
 
 
@@ -44,7 +54,12 @@ class SqlUploads:
                 raise AccessDenied
             if upload.state is not State.OPEN:
                 return upload
-            latest = upload.created_at + timedelta(seconds=BOUND_MAX_S)
+            # A row that was posted to, and refused for the moment, is not provisional.
+            latest = (
+                until
+                if upload.owner
+                else upload.created_at + timedelta(seconds=BOUND_MAX_S)
+            )
             return (
                 _change(
                     connection,
@@ -71,7 +86,12 @@ class SqlUploads:
                 upload_id,
                 [State.OPEN],
                 State.RECEIVING,
-                {"owner": owner, "bound_until": None},
+                {
+                    "owner": owner,
+                    "bound_until": None,
+                    # Another process may have numbered events that this one never heard.
+                    "generation": upload.generation + (upload.owner not in {"", owner}),
+                },
             )
             if begun is None:
                 raise IdTaken(status=upload.state.value)
@@ -126,6 +146,8 @@ class SqlUploads:
                     owner=owner,
                     state=to.value,
                     generation=table.c.generation + 1,
+                    # The attempt ended with its process, which is not the file's doing.
+                    attempts=upload.attempts - (upload.state is State.VERIFYING),
                     updated_at=self._clock(),
                 )
                 .returning(table)
@@ -139,6 +161,22 @@ class SqlUploads:
         return self._set(
             upload_id, [State.VERIFYING], {"attempts": table.c.attempts + 1}
         )
+
+    def intend(self, upload_id: str, media_id: str) -> None:
+        self._set(upload_id, [State.VERIFYING], {"media_id": media_id})
+
+    def unmade(self) -> list[Upload]:
+        def work(connection: Connection) -> list[Upload]:
+            statement = select(table).where(
+                table.c.media_id.is_not(None),
+                table.c.state.in_([state.value for state in WITHOUT_RECORD]),
+            )
+            return [_upload(row) for row in connection.execute(statement)]
+
+        return self._read(work)
+
+    def clear_media(self, upload_id: str) -> None:
+        self._set(upload_id, WITHOUT_RECORD, {"media_id": None})
 
     def mark(self, upload_id: str, percent: int) -> None:
         self._set(upload_id, AT_WORK, {"mark": percent})
@@ -277,7 +315,7 @@ def _change(
 
 
 def _columns(changes: dict[str, Any]) -> dict[str, Any]:
-    """Fields of Upload as columns: the ending is spread over its own."""
+    """Fields of Upload as columns: the ending is spread over its own, the verdict is JSON."""
     values = dict(changes)
     if "ending" in values:
         ending: Ending | None = values.pop("ending")
@@ -288,6 +326,9 @@ def _columns(changes: dict[str, Any]) -> dict[str, Any]:
             "ending_reasons": list(ending.reasons) if ending else None,
             "ended_at": ending.at if ending else None,
         }
+    if "moderation" in values:
+        moderation: Moderation | None = values.pop("moderation")
+        values["report"] = report_of(moderation) if moderation else None
     return values
 
 
@@ -309,5 +350,7 @@ def _upload(row: Row[Any]) -> Upload:
         if ending_id is not None
         else None
     )
+    report = values.pop("report")
+    moderation = moderation_of(report) if report is not None else None
     values["state"] = State(values["state"])
-    return Upload(**values, ending=ending)
+    return Upload(**values, ending=ending, moderation=moderation)

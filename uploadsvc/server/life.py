@@ -45,18 +45,20 @@ def started(worker: Any) -> None:
 
 def ended(worker: Any) -> None:
     """``worker_exit`` of gunicorn."""
-    if getattr(worker, "wsgi", None) is not None:
+    if getattr(worker, "flask", None) is not None:
         _services(worker).close()
 
 
 def _services(worker: Any) -> Services:
     from uploadsvc.web.current import EXTENSION
 
-    return cast("Services", worker.wsgi.extensions[EXTENSION])
+    return cast("Services", worker.flask.extensions[EXTENSION])
 
 
 def _watch(worker: Any, services: Services) -> None:
     while worker.alive:
         gevent.sleep(WATCH_S)
     logger.info("draining")
+    worker.end_idle()
     services.drain()
+    worker.end_idle()

@@ -1,4 +1,4 @@
-"""Where bytes live: received files on their way to a verifier, and approved media.
+"""Where bytes live: received files on their way to a verifier, and verified media.
 
 The contract; ``local`` keeps them in a folder. A name handed to a storage is an upload id, a
 media id, or one of ours (``original.jpg``): never anything a client chose.
@@ -23,7 +23,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Bytes of approved media. ``path`` is a local file to send; ``name`` its place below
+    """Bytes of verified media. ``path`` is a local file to send; ``name`` its place below
     the media folder, for a front that sends it itself."""
 
     path: Path
@@ -77,9 +77,6 @@ class Storage(Protocol):
     def sweep(self, uploads: Collection[str], older_than_s: float) -> int:
         """Remove received files and scratch folders of uploads not in ``uploads`` that have
         been untouched for ``older_than_s`` seconds; how many."""
-
-    def media_ids(self, older_than_s: float) -> list[str]:
-        """Media that have been untouched for ``older_than_s`` seconds."""
 
     def ping(self) -> None:
         """Raises OSError if nothing can be written."""

@@ -2,11 +2,12 @@
 
     incoming/<upload id>              being received, or received and waiting
     scratch/<upload id>/              what verification makes
-    media/<media id>/original.<ext>   approved, renamed into place, thumbnail.webp beside it
+    media/<media id>/original.<ext>   verified, renamed into place, thumbnail.webp beside it
 
 ``media`` holds nothing else, so that a front may serve it by an alias. All three are on one
-file system: promotion is a rename. Writing runs on a thread of gevent's pool, for a disk that
-is busy holds a write back for as long as it likes, and the other greenlets must not wait.
+file system: promotion is a rename. Writing and removing run on a thread of gevent's pool: a busy
+disk holds a write back for as long as it likes, unlinking 500 MB takes half a second, and the
+other greenlets must not wait.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from gevent.event import AsyncResult
 from gevent.threadpool import ThreadPool
 
 from uploadsvc.errors import StorageFull
@@ -38,15 +41,27 @@ class LocalIncoming:
         self._threads = threads
         self._sha256 = hashlib.sha256()
         self._file = path.open("wb", buffering=0)
+        self._pending: AsyncResult | None = None
 
     def write(self, data: bytes) -> None:
-        self._threads.apply(self._write, (data,))
+        self._do(self._write, data)
 
     def commit(self) -> Received:
-        self._threads.apply(self._make_durable)
+        self._do(self._make_durable)
         return Received(self.size, self._sha256.hexdigest())
 
     def abort(self) -> None:
+        # A greenlet that is killed leaves its thread at work: closing under its hands would
+        # let it write to whatever file is given the same descriptor next.
+        if self._pending is not None:
+            self._pending.wait()
+        self._threads.apply(self._remove)
+
+    def _do(self, work: Callable[..., None], *arguments: Any) -> None:
+        self._pending = self._threads.spawn(work, *arguments)
+        self._pending.get()
+
+    def _remove(self) -> None:
         self._file.close()
         self._path.unlink(missing_ok=True)
 
@@ -88,17 +103,20 @@ class LocalStorage:
     @contextmanager
     def scratch(self, upload_id: str) -> Iterator[Path]:
         folder = self._scratch / upload_id
-        shutil.rmtree(folder, ignore_errors=True)
+        self._threads.apply(shutil.rmtree, (folder, True))
         folder.mkdir(parents=True)
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._threads.apply(shutil.rmtree, (folder, True))
 
     def promote(self, scratch: Path, media_id: str, names: Collection[str]) -> None:
         self._threads.apply(self._promote, (scratch, media_id, names))
 
     def discard(self, upload_id: str) -> None:
+        self._threads.apply(self._discard, (upload_id,))
+
+    def _discard(self, upload_id: str) -> None:
         (self._incoming / upload_id).unlink(missing_ok=True)
         # Left by an attempt whose whole process died, if no other came after it.
         shutil.rmtree(self._scratch / upload_id, ignore_errors=True)
@@ -109,10 +127,17 @@ class LocalStorage:
         return None
 
     def delete(self, media_id: str) -> None:
+        self._threads.apply(self._delete, (media_id,))
+
+    def _delete(self, media_id: str) -> None:
         with suppress(FileNotFoundError):
             shutil.rmtree(self._media / media_id)
 
     def sweep(self, uploads: Collection[str], older_than_s: float) -> int:
+        removed: int = self._threads.apply(self._sweep, (uploads, older_than_s))
+        return removed
+
+    def _sweep(self, uploads: Collection[str], older_than_s: float) -> int:
         removed = 0
         for path in [*self._incoming.iterdir(), *self._scratch.iterdir()]:
             if path.name in uploads or not _older(path, older_than_s):
@@ -123,11 +148,6 @@ class LocalStorage:
             else:
                 path.unlink(missing_ok=True)
         return removed
-
-    def media_ids(self, older_than_s: float) -> list[str]:
-        return [
-            path.name for path in self._media.iterdir() if _older(path, older_than_s)
-        ]
 
     def ping(self) -> None:
         probe = self._incoming / ".writable"

@@ -1,7 +1,9 @@
 """The verifier child: jobs on stdin, event lines on stdout, one JSON object a line.
 
 Started by ``uploadsvc.work.supervisor`` with ``--child OPTIONS`` (JSON: ``policy``, a file
-or empty; ``memory_bytes``; ``cpu_s`` a job). Says ``{"kind": "ready", "layers": {...}}`` when
+or empty; ``memory_bytes``; ``cpu_s`` a job; ``readable``, paths of received files and lists,
+and ``writable``, folders of scratch folders: see ``sandbox``; ``unix_sockets``, whether an
+engine is spoken to through one). Says ``{"kind": "ready", "layers": {...}}`` when
 it can work. Has no database, no hub, no storage and no network. A fault of ours ends it with
 a traceback on stderr: to the parent its death is a crash, and the next job finds a fresh one.
 """
@@ -20,15 +22,20 @@ from uploadsvc.verify import Subject, sandbox
 
 
 def main(options: dict[str, object]) -> None:
-    news = _own_channel()
     layers = sandbox.isolate(os.getppid())
-    # Imported here: the libraries below start threads, and a process with threads cannot
-    # leave its network.
+    news = _own_channel()
+    layers |= sandbox.confine(
+        [*_paths(options.get("readable")), *_paths(options.get("policy"))],
+        _paths(options.get("writable")),
+    )
+    # Imported here: the libraries below start threads, and what was given up above is given
+    # up only by the thread that did it and those it starts from then on.
     from uploadsvc.verify.toolbox import Toolbox
 
     toolbox = Toolbox.load(str(options.get("policy") or ""))
-    layers |= sandbox.limit(int(str(options["memory_bytes"])))
     cpu_s = float(str(options["cpu_s"]))
+    layers |= sandbox.limit(int(str(options["memory_bytes"])), cpu_s)
+    layers |= sandbox.forbid(unix_sockets=bool(options.get("unix_sockets")))
     gc.freeze()  # what is loaded stays: collecting need not look at it
     _say(news, wire.compact({"kind": "ready", "layers": layers}))
     for line in sys.stdin:
@@ -38,6 +45,12 @@ def main(options: dict[str, object]) -> None:
         sandbox.allow_cpu(cpu_s)
         for item in toolbox.verify(_subject(line)):
             _say(news, wire.to_line(item))
+
+
+def _paths(given: object) -> list[Path]:
+    """Of a list of paths, of one path, or of nothing."""
+    listed = given if isinstance(given, list) else [given] if given else []
+    return [Path(str(each)) for each in listed]
 
 
 def _own_channel() -> TextIO:

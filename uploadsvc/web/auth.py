@@ -12,16 +12,18 @@ from flask import Flask
 from flask_jwt_extended import (
     JWTManager,
     create_access_token,
+    get_jwt,
     get_jwt_identity,
     verify_jwt_in_request,
 )
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import PyJWTError
 
-from uploadsvc.errors import Unauthorized
+from uploadsvc.errors import AccessDenied, Unauthorized
 from uploadsvc.settings import Settings
 
 MAX_USER_ID = 255  # characters, as the tables have it
+MODERATOR = "moderator"
 CHALLENGE = 'Bearer realm="uploadsvc"'
 
 
@@ -56,6 +58,19 @@ def user_id(*, in_query: bool = False) -> str:
     user = str(identity)
     if not user or len(user) > MAX_USER_ID:
         raise Unauthorized
+    return user
+
+
+def moderator() -> str:
+    """The user of a token whose claim ``role`` is, or has in its list, ``moderator``.
+
+    Raises Unauthorized, or AccessDenied for anybody else.
+    """
+    user = user_id()
+    role = get_jwt().get("role")
+    roles = role if isinstance(role, list) else [role]
+    if MODERATOR not in roles:
+        raise AccessDenied
     return user
 
 

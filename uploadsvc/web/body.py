@@ -11,7 +11,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import Protocol
 
 import gevent
@@ -44,17 +43,15 @@ MAX_HEAD = 64 * 2**10  # bytes before a part's data begins
 MAX_FIELD = 16 * 2**10  # bytes of a text field; its characters are bounded below
 MAX_NAME = 255  # characters of a file name
 
-# A read waits until all it asked for is there, so on a slow line it asks for little, that
-# the person sees bytes arrive; on a fast one for much, for each read costs.
-LEAST_READ = 16 * 2**10
+# Of what has come, at once: each piece costs, and this much needs little memory.
 MOST_READ = 2**20
-FAST_S, SLOW_S = 0.05, 0.3
 
 LIMITS = {"title": TITLE_MAX, "description": DESCRIPTION_MAX}
 
 
 class Readable(Protocol):
-    def read(self, size: int) -> bytes: ...
+    def read1(self, size: int, /) -> bytes:
+        """What has come, at least a byte and at most ``size``; nothing at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,21 +182,16 @@ def receive(
 
 
 def _pieces(stream: Readable, declared: int | None, idle_s: float) -> Iterator[bytes]:
-    size, left = LEAST_READ * 4, declared
+    left = declared
     while left is None or left > 0:
-        asked = size if left is None else min(size, left)
-        started = monotonic()
-        data = _read(stream, asked, idle_s)
-        took = monotonic() - started
+        data = _read(
+            stream, MOST_READ if left is None else min(MOST_READ, left), idle_s
+        )
         if not data:
             return
         if left is not None:
             left -= len(data)
         yield data
-        if took < FAST_S:
-            size = min(size * 2, MOST_READ)
-        elif took > SLOW_S:
-            size = max(size // 2, LEAST_READ)
         # Reading does not switch while the socket has data: let the others have a turn.
         gevent.sleep(0)
 
@@ -207,7 +199,7 @@ def _pieces(stream: Readable, declared: int | None, idle_s: float) -> Iterator[b
 def _read(stream: Readable, size: int, idle_s: float) -> bytes:
     try:
         with gevent.Timeout(idle_s, IncompleteBody):
-            return stream.read(size)
+            return stream.read1(size)
     except UploadError:
         raise
     except Exception as error:

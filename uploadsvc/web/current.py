@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from flask import current_app, g
 
+from uploadsvc.model import UPLOAD_ID
+
 if TYPE_CHECKING:
     from uploadsvc.wiring import Services
 
@@ -17,8 +19,12 @@ def services() -> Services:
 
 
 def speak_of(upload_id: str) -> None:
-    """From here on every answer to this request carries the id."""
-    g.upload_id = upload_id
+    """From here on every answer to this request carries the id, if it can be one.
+
+    Said before anything else: the client named it, so repeating it tells nobody anything.
+    """
+    if UPLOAD_ID.fullmatch(upload_id):
+        g.upload_id = upload_id
 
 
 def upload_id() -> str | None:

@@ -25,7 +25,9 @@ def configure(app: Flask) -> None:
 
 
 def answer(error: errors.UploadError) -> Response:
-    response = jsonify(wire.error_json(error, current.upload_id()))
+    # Somebody else's upload and one that never was get the same answer, to the letter.
+    same = isinstance(error, errors.AccessDenied)
+    response = jsonify(wire.error_json(error, None if same else current.upload_id()))
     response.status_code = error.status
     response.headers["Cache-Control"] = "no-store"
     if "retry_after" in error.facts:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, request, send_file
+from flask import Blueprint, Response, jsonify, request
 
 from uploadsvc import wire
 from uploadsvc.errors import AccessDenied
 from uploadsvc.model import Media, Verdict
-from uploadsvc.storage import Blob
-from uploadsvc.web import auth
+from uploadsvc.web import auth, files
 from uploadsvc.web.current import services
 from uploadsvc.web.signing import FILE, THUMBNAIL
 
 blueprint = Blueprint("media", __name__, url_prefix="/api/media")
-
-STEMS = {FILE: "original", THUMBNAIL: "thumbnail"}
-THUMBNAIL_TYPE = "image/webp"
-# Shown inside a page; anything else is offered for saving, a PDF with its scripts too.
-INLINE = ("image/", "video/", "audio/")
-# Whatever the bytes are, a browser that opens them runs nothing of them.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
 
 @blueprint.get("/<media_id>")
@@ -33,8 +25,9 @@ def record(media_id: str) -> Response:
 @blueprint.delete("/<media_id>")
 def delete(media_id: str) -> tuple[str, int]:
     media = _own(media_id)
-    services().media.delete(media.id)
+    # The bytes first: dying in between leaves a record, which can be deleted again.
     services().storage.delete(media.id)
+    services().media.delete(media.id)
     return "", 204
 
 
@@ -58,15 +51,10 @@ def _own(media_id: str) -> Media:
 
 def _bytes(media_id: str, kind: str) -> Response:
     media = _readable(media_id, kind)
-    blob = services().storage.open(media.id, STEMS[kind])
+    blob = services().storage.open(media.id, files.STEMS[kind])
     if blob is None or media.moderation.verdict is not Verdict.APPROVE:
         raise AccessDenied
-    mime_type = THUMBNAIL_TYPE if kind == THUMBNAIL else media.facts.mime_type
-    response = _sent(blob, media, kind, mime_type)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = POLICY
-    response.headers["Cache-Control"] = "private, no-cache"
-    return response
+    return files.sent(blob, media, kind, cache="private, no-cache")
 
 
 def _readable(media_id: str, kind: str) -> Media:
@@ -79,26 +67,3 @@ def _readable(media_id: str, kind: str) -> Media:
     if media is None or not services().urls.good(media_id, kind, expires, signature):
         raise AccessDenied
     return media
-
-
-def _sent(blob: Blob, media: Media, kind: str, mime_type: str) -> Response:
-    prefix = services().settings.accel_prefix
-    name = media.file_name if kind == FILE else ""
-    if name and not name.lower().endswith(blob.path.suffix):
-        name += blob.path.suffix  # HEIC comes out as JPEG, and says so
-    response = send_file(
-        blob.path,
-        mimetype=mime_type,
-        as_attachment=not mime_type.startswith(INLINE),
-        download_name=name or blob.path.name,
-        conditional=not prefix,
-        etag=media.facts.sha256 if kind == FILE else True,
-    )
-    if prefix:
-        # The front sends the bytes, with its own ETag and ranges; send_file has opened them.
-        response.close()
-        response.response = []
-        response.headers["X-Accel-Redirect"] = prefix + blob.name
-        for header in ("Content-Length", "ETag", "Last-Modified"):
-            response.headers.pop(header, None)
-    return response

@@ -28,21 +28,26 @@ HEARTBEAT_JITTER = 0.2
 
 @blueprint.get("/<upload_id>/progress")
 def stream(upload_id: str) -> Response:
-    user = auth.user_id(in_query=True)
-    upload = services().intake.follow(upload_id, user)
     current.speak_of(upload_id)
+    user = auth.user_id(in_query=True)
+    app = services()
+    upload = app.intake.follow(upload_id, user)
     after = cursor()
     try:
-        subscription = services().hub.subscribe(upload_id, after)
+        subscription = app.hub.subscribe(upload_id, after)
     except HubFull:
+        app.intake.unfollow(upload_id)
         return Response([sse.retry_later()], headers=sse.HEADERS)
 
-    upload = services().uploads.find(upload_id) or upload
+    try:
+        upload = app.uploads.find(upload_id) or upload
+    except BaseException:
+        subscription.close()
+        raise
     if upload.ending is not None and upload.ending.event_id == after:
         subscription.close()
         return Response(status=204)
 
-    app = services()
     opened = Stream(
         subscription,
         upload,

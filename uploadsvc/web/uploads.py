@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from time import monotonic, time
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from uploadsvc import wire
-from uploadsvc.errors import BY_CODE, IdTaken, Internal, InvalidRequest, UploadError
-from uploadsvc.hub import Subscription
+from uploadsvc.errors import BY_CODE, AccessDenied, IdTaken, Internal, UploadError
+from uploadsvc.hub import Subscription, SubscriptionClosed
 from uploadsvc.intake import Reception, too_large
-from uploadsvc.model import UPLOAD_ID, Event, State, Upload, ending_event
-from uploadsvc.web import auth, body, current, progress
+from uploadsvc.model import Event, State, Upload, ending_event
+from uploadsvc.web import auth, body, current, paging, progress
 from uploadsvc.web.current import services
 from uploadsvc.web.prefer import Preference, preference
 
 blueprint = Blueprint("uploads", __name__, url_prefix="/api/media/upload")
 
 LONGEST_POLL_S = 30.0
-LIST_DEFAULT, LIST_MOST = 20, 100
 # How often a waiting POST looks whether the process is going away.
 LOOK_S = 1.0
 
 
 @blueprint.post("")
 def send() -> Response:
+    given = request.headers.get("X-Upload-ID")
+    if given is not None:
+        current.speak_of(given)
     user = auth.user_id()
     wish = preference(request.headers.get("Prefer"))
-    given = request.headers.get("X-Upload-ID")
-    if given is not None and UPLOAD_ID.fullmatch(given):
-        current.speak_of(given)
     with _known(given), services().intake.receive(given, user) as reception:
         current.speak_of(reception.upload_id)
         form = _receive(reception)
@@ -61,9 +57,9 @@ def send() -> Response:
 
 @blueprint.get("/<upload_id>")
 def look(upload_id: str) -> Response:
+    current.speak_of(upload_id)
     user = auth.user_id()
     upload = services().intake.find(upload_id, user)
-    current.speak_of(upload_id)
     if "after" in request.args:
         return _poll(upload)
     snapshot, version = _snapshot(upload_id)
@@ -77,8 +73,8 @@ def look(upload_id: str) -> Response:
 @blueprint.get("")
 def list_mine() -> Response:
     user = auth.user_id()
-    limit = _number("limit", LIST_DEFAULT, 1, LIST_MOST)
-    found = services().uploads.newest(user, limit + 1, _place())
+    limit = paging.limit()
+    found = services().uploads.newest(user, limit + 1, paging.place())
     page, more = found[:limit], found[limit:]
     media = services().media.find_many(
         [each.media_id for each in page if each.media_id]
@@ -92,15 +88,16 @@ def list_mine() -> Response:
         )
         for each in page
     ]
-    next_cursor = _cursor_of(page[-1]) if more else None
+    last = page[-1] if more else None
+    next_cursor = paging.cursor_of((last.created_at, last.id)) if last else None
     return jsonify({"success": True, "uploads": uploads, "nextCursor": next_cursor})
 
 
 @blueprint.delete("/<upload_id>")
 def cancel(upload_id: str) -> tuple[Response, int]:
+    current.speak_of(upload_id)
     user = auth.user_id()
     upload = services().intake.cancel(upload_id, user)
-    current.speak_of(upload_id)
     answer = {"success": True, "uploadId": upload.id, "status": upload.state.value}
     return jsonify(answer), 202
 
@@ -207,7 +204,9 @@ def _snapshot(upload_id: str) -> tuple[dict[str, Any], str]:
     snapshot = wire.snapshot_json(upload, event, media, app.urls)
     version = f"{event.id if event else 0}-{upload.state.value}"
     if media is not None:
-        # The URLs in it expire: half their life later it is another snapshot.
+        # A moderator may decide after the end. The URLs in it expire: half their life later
+        # it is another snapshot.
+        version += f"-{media.moderation.verdict.value}"
         version += f"-{int(time() / (app.settings.media_url_s / 2))}"
     elif upload.state is State.COMPLETE:
         version += "-deleted"
@@ -225,54 +224,40 @@ def _last_event(upload: Upload) -> Event | None:
 def _poll(upload: Upload) -> Response:
     """The long-poll: ``events`` after the cursor, waiting for the first of them."""
     after = progress.number(request.args["after"])
-    wait_s = _number("wait", 0, 0, int(LONGEST_POLL_S))
-    subscription = services().hub.subscribe(upload.id, after, limited=False)
-    try:
-        events = []
-        event = subscription.take(0)
-        ended = services().uploads.find(upload.id)
-        if event is None and wait_s and (ended is None or ended.ending is None):
-            event = subscription.take(wait_s)
-        while event is not None:
-            events.append(event)
-            event = subscription.take(0)
-    finally:
-        subscription.close()
-    snapshot, _ = _snapshot(upload.id)
-    urls = services().urls
+    wait_s = paging.number("wait", 0, 0, int(LONGEST_POLL_S))
+    events = _events_after(upload.id, after, wait_s)
     found = services().find(upload.id)
-    if not events and found is not None and found[0].ending is not None:
+    if found is None:
+        raise AccessDenied  # nobody posted to it, and the id was given back meanwhile
+    if not events and found[0].ending is not None:
+        # The hub may have forgotten the story; the row has not forgotten the ending.
         ending = ending_event(*found)
         events = [ending] if ending.id != after else []
+    snapshot, _ = _snapshot(upload.id)
+    urls = services().urls
     told = [wire.event_json(event, urls) | {"id": event.id} for event in events]
     response = jsonify(snapshot | {"events": told})
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def _number(name: str, default: int, least: int, most: int) -> int:
-    given = request.args.get(name)
-    if given is None:
-        return default
-    if not (given.isascii() and given.isdigit() and len(given) < 10):
-        raise InvalidRequest(f"{name} needs a whole number", field=name)
-    return min(max(int(given), least), most)
-
-
-def _cursor_of(upload: Upload) -> str:
-    place = json.dumps([upload.created_at.isoformat(), upload.id])
-    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
-
-
-def _place() -> tuple[datetime, str] | None:
-    given = request.args.get("cursor")
-    if not given:
-        return None
-    # RecursionError: brackets in brackets; OverflowError: a year that is none in UTC.
-    with suppress(ValueError, TypeError, RecursionError, OverflowError):
-        padded = given + "=" * (-len(given) % 4)
-        moment, upload_id = json.loads(base64.urlsafe_b64decode(padded))
-        place = datetime.fromisoformat(moment)
-        if place.tzinfo is not None and isinstance(upload_id, str):
-            return place.astimezone(UTC), upload_id
-    raise InvalidRequest("The cursor is none of ours", field="cursor")
+def _events_after(upload_id: str, after: int, wait_s: float) -> list[Event]:
+    """What is held after the cursor; if that is nothing, what comes first within the wait."""
+    ends = monotonic() + wait_s
+    subscription = services().hub.subscribe(upload_id, after, limited=False)
+    events: list[Event] = []
+    try:
+        event = subscription.take(0)
+        upload = services().uploads.find(upload_id)
+        more = upload is not None and upload.ending is None
+        while event is None and more and (left := ends - monotonic()) > 0:
+            event = subscription.take(min(left, LOOK_S))
+            more = not services().intake.closing
+        while event is not None:
+            events.append(event)
+            event = subscription.take(0)
+    except SubscriptionClosed:
+        pass
+    finally:
+        subscription.close()
+    return events

@@ -59,6 +59,8 @@ class LocalDispatcher:
     def submit(self, job: Job, *, forced: bool = False) -> None:
         if not forced and not self.has_room():
             raise Overloaded(retry_after=RETRY_AFTER_S)
+        if self._stopped:
+            return  # it stays queued in the database, for the next start
         self._waiting[job.upload_id] = job
         self._news.set()
         if len(self._waiting) > self._idle:

@@ -20,10 +20,16 @@ class Presence:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self.id = secrets.token_hex(8)
+        # Asking after the dead removes what they left.
+        for path in folder.iterdir():
+            self.alive(path.name)
+        # Locked before it has its name: whoever asks in between must not take it for dead.
+        unnamed = folder / f".{self.id}"
         self._descriptor: int | None = os.open(
-            folder / self.id, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
         )
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        unnamed.rename(folder / self.id)
 
     def alive(self, owner: str) -> bool:
         if owner == self.id:

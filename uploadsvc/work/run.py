@@ -13,7 +13,13 @@ from pathlib import Path
 
 from uploadsvc import log
 from uploadsvc.db import UploadRepository
-from uploadsvc.errors import BY_CODE, Internal, UploadError, VerificationCrashed
+from uploadsvc.errors import (
+    BY_CODE,
+    Internal,
+    StorageFull,
+    UploadError,
+    VerificationCrashed,
+)
 from uploadsvc.hub import ProgressHub
 from uploadsvc.model import (
     Job,
@@ -70,6 +76,10 @@ class Runner:
             return
         try:
             self._verify(upload, job, verifier)
+        except StorageFull:
+            # As a terminal code it must not invite to send the same id again.
+            logger.warning("no room to keep the file", upload_id=upload.id)
+            self._fail(upload, Internal("There was no room to keep the file"))
         except UploadError as error:
             self._fail(upload, error)
         except Exception:
@@ -127,13 +137,12 @@ class Runner:
             created_at=self._clock(),
         )
         names = [name for name in (verified.original, verified.thumbnail) if name]
+        self._uploads.intend(upload.id, media.id)
         self._storage.promote(scratch, media.id, names)
-        recorded = False
-        try:
-            recorded = self._endings.complete(upload, media) is not None
-        finally:
-            if not recorded:
-                self._storage.delete(media.id)
+        # Where this raises, nobody knows here whether the record was committed: the files
+        # stay, and whoever takes the upload over removes what was only intended.
+        if self._endings.complete(upload, media) is None:
+            self._storage.delete(media.id)
 
     def _refuse(self, upload: Upload, refused: Refused) -> None:
         kind = BY_CODE.get(refused.code, Internal)
@@ -141,7 +150,7 @@ class Runner:
         # 4xx is the file's own doing; a full scratch folder, say, is not.
         to = State.REJECTED if kind.status < 500 else State.FAILED
         error = kind(refused.message, **facts)
-        self._endings.fail(upload.id, [State.VERIFYING], to, error)
+        self._endings.fail(upload.id, [State.VERIFYING], to, error, refused.moderation)
 
     def _fail(self, upload: Upload, error: UploadError) -> None:
         self._endings.fail(upload.id, [State.VERIFYING], State.FAILED, error)

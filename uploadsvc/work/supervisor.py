@@ -35,6 +35,9 @@ MAX_LINE = (
     64 * 1024
 )  # bytes of one line of the child, which say at most a title and facts
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
+# Children are as many as there are cores to use; threads would make them wait for each other.
+# onnxruntime would report to its maker from each, with an identifier kept at home.
+GIVEN = {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
 
 
 class ChildVerifier:
@@ -49,6 +52,7 @@ class ChildVerifier:
         self._deadline_s = deadline_s
         self._process: Any = None
         self._jobs = 0
+        self._told: dict[str, bool] = {}
         self.layers: dict[str, bool] = {}
 
     def warm(self) -> None:
@@ -61,6 +65,7 @@ class ChildVerifier:
         self._start()
         ready = json.loads(self._line(START_DEADLINE_S))
         self.layers = ready.get("layers", {})
+        self._tell_layers()
         self._jobs = 0
 
     @property
@@ -103,7 +108,8 @@ class ChildVerifier:
 
     def _start(self) -> None:
         self.kill()
-        environment = {
+        self.layers = {}  # not ready until it has said so itself
+        environment = GIVEN | {
             name: os.environ[name] for name in PASSED_ON if name in os.environ
         }
         self._process = subprocess.Popen(
@@ -115,6 +121,16 @@ class ChildVerifier:
             env=environment,
         )
         gevent.spawn(_pass_on_stderr, self._process.stderr)
+
+    def _tell_layers(self) -> None:
+        """Once, not with every fresh child: they differ only if the machine does."""
+        if self.layers == self._told:
+            return
+        self._told = self.layers
+        logger.info("sandbox holds", layers=[n for n, on in self.layers.items() if on])
+        missing = [name for name, on in self.layers.items() if not on]
+        if missing:
+            logger.warning("sandbox lacks", layers=missing)
 
     def _say(self, line: str) -> None:
         try:

@@ -27,11 +27,15 @@ from uploadsvc.work.run import MAX_ATTEMPTS
 logger = log.get(__name__)
 
 ROUND_S = 5.0
+# A restart in the middle is not the file's doing; that every process dies of it may be.
+MAX_GENERATIONS = 10
 # A row of ours may for a moment be ahead of the greenlet that changed it.
 OURS_AGE_S = 30.0
 FILES_EVERY_S = 600.0
 # A file younger than this may belong to an upload whose row we have not seen yet.
 FILE_AGE_S = 3600.0
+# A moderator's process may die between the decision and the bytes; it was one of the latest.
+REJECTED_LOOKED_AT = 100
 
 
 class Sweeper:
@@ -74,6 +78,10 @@ class Sweeper:
         """One round."""
         for upload_id in self._uploads.release_expired(self._clock()):
             self._hub.release(upload_id)
+        for upload in self._uploads.unmade():
+            if upload.media_id is not None:
+                self._storage.delete(upload.media_id)
+                self._uploads.clear_media(upload.id)
         for upload in self._uploads.unfinished():
             if self._abandoned(upload):
                 self._take_over(upload)
@@ -95,10 +103,13 @@ class Sweeper:
             return
         logger.warning("taking over", upload_id=upload.id, status=upload.state.value)
         self._hub.open(taken.id, generation=taken.generation, mark=taken.mark)
+        if taken.media_id is not None:
+            # The process died between the files and the record.
+            self._storage.delete(taken.media_id)
         if taken.state is State.RECEIVING:
             error = IncompleteBody()
             self._endings.fail(taken.id, [State.RECEIVING], State.FAILED, error)
-        elif taken.attempts >= MAX_ATTEMPTS:
+        elif taken.generation > MAX_GENERATIONS or taken.attempts >= MAX_ATTEMPTS:
             crashed = VerificationCrashed()
             self._endings.fail(taken.id, [State.QUEUED], State.FAILED, crashed)
         else:
@@ -110,12 +121,10 @@ class Sweeper:
     def _sweep_old(self) -> None:
         kept = {upload.id for upload in self._uploads.unfinished()}
         removed = self._storage.sweep(kept, FILE_AGE_S)
-        old = self._storage.media_ids(FILE_AGE_S)
-        for start in range(0, len(old), 500):
-            ids = old[start : start + 500]
-            for orphan in set(ids) - set(self._media.find_many(ids)):
-                self._storage.delete(orphan)
-                removed += 1
+        # Media are never removed for want of a record: a database of yesterday, or a mistyped
+        # one, would cost everything. What is to go, a row says.
+        for media_id in self._media.latest_rejected(REJECTED_LOOKED_AT):
+            self._storage.delete(media_id)
         if removed:
             logger.info("left files removed", count=removed)
         if self._retention_days:

@@ -43,7 +43,7 @@ def upgrade() -> None:
     op.create_table(
         "media",
         sa.Column("id", sa.String(64), primary_key=True),
-        sa.Column("upload_id", sa.String(64), nullable=False, unique=True),
+        sa.Column("upload_id", sa.String(64), nullable=False),
         sa.Column("user_id", sa.String(255), nullable=False),
         sa.Column("title", sa.Text, nullable=False),
         sa.Column("description", sa.Text, nullable=False),
@@ -60,6 +60,7 @@ def upgrade() -> None:
         sa.Column("created_at", _moment(), nullable=False),
     )
     op.create_index("ix_media_user_id", "media", ["user_id"])
+    op.create_index("ix_media_upload_id", "media", ["upload_id"])
 
 
 def downgrade() -> None:
