@@ -24,7 +24,8 @@ SECRET = "the secret of the tests, long enough for HS256"
 def token(user: Any = "anna", *, secret: str = SECRET, **claims: Any) -> str:
     """An access token as an existing backend would sign it; a claim that is None is left out."""
     now = int(time.time())
-    payload = {"sub": user, "iat": now, "exp": now + 60} | claims
+    # Long enough for those made when the tests are collected.
+    payload = {"sub": user, "iat": now, "exp": now + 3600} | claims
     said = {name: value for name, value in payload.items() if value is not None}
     return jwt.encode(said, secret, algorithm="HS256")
 

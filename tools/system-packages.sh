@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what the tests need from Debian's packages: nginx, and node with npm for the
-# browser's side of the stream. Does nothing where all of it is there.
+# Installs what the tests need from Debian's packages: nginx, node with npm for the browser's
+# side of the stream, and clamd, which the tests start themselves on a unix socket with a
+# signature of their own. Does nothing where all of it is there.
 set -eu
 
 missing=""
@@ -8,6 +9,7 @@ PATH="$PATH:/usr/sbin:/sbin"
 command -v nginx >/dev/null 2>&1 || missing="$missing nginx-light"
 command -v node >/dev/null 2>&1 || missing="$missing nodejs"
 command -v npm >/dev/null 2>&1 || missing="$missing npm"
+command -v clamd >/dev/null 2>&1 || missing="$missing clamav-daemon"
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then

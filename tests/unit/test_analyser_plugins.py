@@ -133,7 +133,7 @@ def test_two_plugins_of_one_name_are_refused(install: Install) -> None:
 def test_fault_of_a_plugin_is_unexamined_and_no_fault_of_ours(
     install: Install, request: pytest.FixtureRequest, what: str
 ) -> None:
-    package = f"faulty_{abs(hash(what))}"
+    package = f"faulty_{request.node.callspec.indices['what']}"
     code = WORDS.replace("if self.word in text:", what).replace(
         '            yield Evidence("tiny", "word", 1.0, field)\n', ""
     )

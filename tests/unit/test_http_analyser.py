@@ -7,6 +7,8 @@ import gzip
 import json
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -380,6 +382,40 @@ def test_breaker_counts_what_is_a_fault_of_the_engine(
         analyser.ask(PICTURE, "file")
 
     assert analyser.resting is counts
+
+
+# --- in the web process ----------------------------------------------------------------
+
+PATCHED = """
+from gevent import monkey
+monkey.patch_all()
+import sys
+import gevent
+from uploadsvc.verify.analysers.config import HttpConfig
+from uploadsvc.verify.analysers.http import HttpAnalyser
+
+ticks = 0
+def tick():
+    global ticks
+    while True:
+        ticks += 1
+        gevent.sleep(0.01)
+
+gevent.spawn(tick)
+config = HttpConfig("vendor", sys.argv[1], timeout_s=1, retries=0)
+with HttpAnalyser(config) as analyser:
+    answer = analyser.ask(b"a picture", "file")
+print(answer.failed, ticks > 10, sep=";")
+"""
+
+
+def test_waiting_for_an_engine_holds_up_no_other_greenlet(vendor: Vendor) -> None:
+    vendor.will(vendor.never)
+    command = [sys.executable, "-c", PATCHED, vendor.url]
+
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert said.stdout.splitlines()[-1] == "no answer within 1 s;True"
 
 
 # --- configuration ---------------------------------------------------------------------

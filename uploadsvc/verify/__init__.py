@@ -8,8 +8,11 @@ network. This page is the contract; the siblings hold its parts:
 ``pipeline``              the stages in their order, as one generator
 ``probe``                 what the file really is, by content
 ``formats``               one module a family (image, video, audio, pdf): whole? frames? copy?
+``analysers``             who looks: image model, words, known-bad lists, ClamAV, others
 ``classifier``            the image model
-``moderation``            scores and words to a verdict, by the policy file
+``wording``, ``folding``  which words a text holds, in whatever spelling
+``moderation``            evidence to a verdict, by the policy (``policy_file`` reads it)
+``explain``               a verdict in words for people
 ``__main__``              the child: jobs on stdin, event lines on stdout
 ========================  ==================================================================
 """
@@ -50,7 +53,11 @@ class Limits:
     max_pages: int = 2000
     max_frames: int = 2000  # of an animation
     max_tracks: int = 16
-    sampled_frames: int = 32  # shown to the classifier, at the most
+    sampled_frames: int = 300  # of a film or an animation, decoded and compared
+    frames_between: int = 5000  # of a film, decoded to reach others far from keyframes
+    sampled_pages: int = 40  # of a document; one costs 20 to 200 ms to draw
+    embedded_pictures: int = 32  # of a document, beside its pages
+    cover_pictures: int = 4  # of a sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,8 @@ class Probed:
     """What validating learned. ``family`` names the module of ``formats`` that goes on.
 
     ``plan`` is how many samples analysing will take: frames, pages or seconds of sound.
+    ``codec`` is that of the film or the sound, by the name everybody uses. ``whole`` is False
+    where the plan stops at a bound, so that something in the file is looked at by nobody.
     """
 
     family: str
@@ -66,11 +75,14 @@ class Probed:
     width: int | None = None
     height: int | None = None
     duration: float | None = None
+    codec: str | None = None
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One unit of analysis done. ``frame`` is a picture for the classifier, or None (sound).
+    """One unit of analysis done. ``frame`` is a picture for the analysers, or None: sound, or a
+    picture near-identical to one that was shown before.
 
     ``at`` says where it was taken: seconds into a film, or the number of a page or frame.
     """
@@ -110,6 +122,75 @@ class Format(Protocol):
 
         Yields shares of the work done (0 to 1, growing) and at last one Kept.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What an analyser saw: a label of its own vocabulary with a score from 0 to 1.
+
+    Evidence is not a verdict; the policy says what it leads to. ``source`` is the analyser's
+    name, ``where`` is for people: ``second 12.4``, ``page 3``, ``title``, ``file``.
+    """
+
+    source: str
+    label: str
+    score: float
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unexamined:
+    """What an analyser was meant to look at and did not, so that nobody calls it clean.
+
+    ``what`` is a stable word the policy knows (``speech``, ``too_big``, ``unreachable``);
+    ``why`` is for the log and the moderator.
+    """
+
+    source: str
+    what: str
+    where: str
+    why: str = ""
+
+
+class Analyser(Protocol):
+    """Somebody who looks at a file, at pictures sampled from it, or at words.
+
+    Every method may give nothing. A fault that is the analyser's own (a server that does not
+    answer) is an Unexamined, never an exception: one engine that is down must not decide by
+    its absence. Inherit :class:`uploadsvc.verify.analysers.Silent` for the methods an analyser
+    has no use for.
+    """
+
+    name: str
+
+    def file(self, subject: Subject, mime_type: str) -> Iterator[Evidence | Unexamined]:
+        """Look at the received bytes as a whole, before anything is decoded."""
+
+    def picture(self, sample: Sample, where: str) -> Iterator[Evidence | Unexamined]:
+        """Look at one sampled picture (``sample.frame`` is never None)."""
+
+    def words(self, field: str, text: str) -> Iterator[Evidence | Unexamined]:
+        """Look at words: the title, the description, a metadata field, a page's text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """Words inside a file; ``field`` says where: ``page 3``, ``metadata title``."""
+
+    field: str
+    text: str
+
+
+class Reader(Protocol):
+    """Reads the words inside the files of a family, and knows what of them nobody examines.
+
+    Bounded, and what lies beyond the bound is an Unexamined. So is what every file of the family
+    holds and no analyser looks at: speech in sound, words inside pictures.
+    """
+
+    def __call__(
+        self, subject: Subject, probed: Probed, limits: Limits
+    ) -> Iterator[Writing | Unexamined]: ...
 
 
 class Classifier(Protocol):

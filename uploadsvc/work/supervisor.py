@@ -5,6 +5,9 @@ from this patched process. It leads its own session, so that one killpg ends it 
 may have started; it dies with us (PR_SET_PDEATHSIG); its environment holds no secret. Its
 death is an outcome with a name, and the next job finds a new one.
 
+What the child wants to know of engines on the network, which it has none of, is asked for
+it (``uploadsvc.verify.broker``), in the time of the same deadline.
+
 Runs in a greenlet: reading from the child waits for the child alone.
 """
 
@@ -14,7 +17,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -26,6 +29,7 @@ from gevent import subprocess
 from uploadsvc import log, wire
 from uploadsvc.errors import VerificationCrashed, VerificationTimeout
 from uploadsvc.model import Job, Outcome, Progress
+from uploadsvc.verify.broker import Desk, Engine
 
 logger = log.get(__name__)
 
@@ -34,6 +38,7 @@ JOBS_A_CHILD = 500  # after so many a fresh one, should a decoder leak
 MAX_LINE = (
     64 * 1024
 )  # bytes of one line of the child, which say at most a title and facts
+PROGRAM = (sys.executable, "-m", "uploadsvc.verify")
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
 # Children are as many as there are cores to use; threads would make them wait for each other.
 # onnxruntime would report to its maker from each, with an identifier kept at home.
@@ -44,12 +49,22 @@ class ChildVerifier:
     """Implements :class:`uploadsvc.work.Verifier`.
 
     ``options`` are handed to the child as they are (see ``uploadsvc.verify.__main__``);
-    ``deadline_s`` bounds one verification.
+    ``deadline_s`` bounds one verification. ``engines`` answer what the child asks, by name.
     """
 
-    def __init__(self, options: Mapping[str, Any], *, deadline_s: float) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        *,
+        deadline_s: float,
+        engines: Mapping[str, Engine] | None = None,
+        program: Sequence[str] = PROGRAM,
+    ) -> None:
         self._options = json.dumps(dict(options))
         self._deadline_s = deadline_s
+        self._engines = engines or {}
+        self._program = program
+        self._asking: Any = None
         self._process: Any = None
         self._jobs = 0
         self._told: dict[str, bool] = {}
@@ -83,11 +98,16 @@ class ChildVerifier:
     ) -> Iterator[Progress | Outcome]:
         self.warm()
         ends = monotonic() + self._deadline_s
+        desk = Desk(self._engines, scratch)
         finished = False
         try:
             self._say(wire.job_line(job, str(path), str(scratch)))
             while not finished:
-                news = self._news(ends - monotonic())
+                line = self._line(ends - monotonic())
+                if desk.concerns(line):
+                    self._say(self._answer(desk, line, ends - monotonic()))
+                    continue
+                news = _news(line)
                 finished = not isinstance(news, Progress)
                 yield news
         finally:
@@ -97,6 +117,8 @@ class ChildVerifier:
 
     def kill(self) -> None:
         process, self._process = self._process, None
+        if self._asking is not None:
+            self._asking.kill(block=False)
         if process is None:
             return
         with suppress(ProcessLookupError, PermissionError):
@@ -113,7 +135,7 @@ class ChildVerifier:
             name: os.environ[name] for name in PASSED_ON if name in os.environ
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "uploadsvc.verify", "--child", self._options],
+            [*self._program, "--child", self._options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -132,18 +154,33 @@ class ChildVerifier:
         if missing:
             logger.warning("sandbox lacks", layers=missing)
 
-    def _say(self, line: str) -> None:
+    def _answer(self, desk: Desk, line: bytes, seconds: float) -> str:
+        """Asks in a greenlet of its own, so that kill() need not wait for an engine."""
+        self._asking = gevent.spawn(_answered, desk, line)
         try:
-            self._process.stdin.write(line.encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError as error:
-            raise VerificationCrashed from error
+            self._asking.join(max(seconds, 0.001))
+            if not self._asking.ready():
+                raise VerificationTimeout
+            answer = self._asking.value
+        finally:
+            self._asking.kill(block=False)
+            self._asking = None
+        if not isinstance(answer, str):  # no question of ours, or ended by kill()
+            raise VerificationCrashed
+        return answer
 
-    def _news(self, seconds: float) -> Progress | Outcome:
-        line = self._line(seconds)
+    def _say(self, line: str) -> None:
+        process = self._process
+        if process is None:
+            raise VerificationCrashed
         try:
-            return wire.from_line(line)
-        except ValueError as error:
+            process.stdin.write(line.encode() + b"\n")
+            process.stdin.flush()
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # closed under us by kill()
             raise VerificationCrashed from error
 
     def _line(self, seconds: float) -> bytes:
@@ -166,6 +203,21 @@ class ChildVerifier:
             self.kill()
             raise VerificationCrashed
         return line
+
+
+def _news(line: bytes) -> Progress | Outcome:
+    try:
+        return wire.from_line(line)
+    except ValueError as error:
+        raise VerificationCrashed from error
+
+
+def _answered(desk: Desk, line: bytes) -> str | None:
+    try:
+        return desk.answer(line)
+    except ValueError:
+        logger.warning("verifier asks what it may not", exc_info=True)
+        return None
 
 
 def _pass_on_stderr(pipe: Any) -> None:
