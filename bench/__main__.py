@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
-from bench import streams, uploads
+from bench import knownbad, sampling, streams, uploads
 from bench.service import Nginx, service
 from uploadsvc.server.sample import film
 
@@ -70,4 +70,16 @@ with tempfile.TemporaryDirectory() as folder, service() as running:
         ended, seconds = uploads.many(running, front.url, [sample])
         row("20 uploads at once, ended well", ended, 20, "")
         row("  in", seconds, None, "s")
+    row(
+        "CPU of looking at a film of 20 s, and of decoding all of it",
+        sampling.film_cost(sample).cpu_s * 1000,
+        sampling.every_frame_s(sample) * 1000,
+        "ms",
+    )
+lists = knownbad.figures()
+row(f"SHA-256 among {lists.entries:,}", lists.sha256_ms, None, "ms", "< 100 ms")
+row(f"picture among {lists.entries:,}", lists.picture_ms, None, "ms", "< 100 ms")
+found = sampling.planted("x264's defaults", positions=20)
+row("scene of 2 s in a film of 10 min, found", found.found, found.positions, "", "99 %")
+row("  CPU of looking at one such film (160 x 90)", found.cpu_s, None, "s")
 Console().print(table)

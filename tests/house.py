@@ -43,7 +43,15 @@ from uploadsvc.work.sweep import Sweeper
 DEADLINE_S = 20.0
 START = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 
-FACTS = Facts("image/png", 7, "a" * 64, 64, 48)
+FACTS = Facts(
+    "image/png",
+    7,
+    "a" * 64,
+    64,
+    48,
+    codec="vp9",
+    blurhash="LDTSUA_3fQ_3~qoffQoffQfQfQfQ",
+)
 VERIFIED = Verified(
     FACTS, Moderation(Verdict.APPROVE), "original.png", "thumbnail.webp"
 )

@@ -333,3 +333,44 @@ def text_as_jpeg() -> bytes:
 def marks(data: bytes) -> Iterable[bytes]:
     """The metadata still found in a file's bytes."""
     return [mark for mark in MARKS if mark in data]
+
+
+# Red, green and blue of a profile's space as CIE XYZ under D50, and its curve as an ICC tag.
+DISPLAY_P3 = (
+    (
+        (0.51512, 0.2412, -0.00105),
+        (0.29198, 0.69225, 0.04189),
+        (0.1571, 0.06657, 0.78407),
+    ),
+    b"para" + struct.pack(">IHHiiiii", 0, 3, 0, 157286, 62119, 3417, 5072, 2651),
+)
+ADOBE_RGB = (
+    (
+        (0.60974, 0.31111, 0.01947),
+        (0.20528, 0.62567, 0.06087),
+        (0.14919, 0.06322, 0.74457),
+    ),
+    b"curv" + struct.pack(">IIH", 0, 1, 563),
+)
+D50 = (0.9642, 1.0, 0.82491)
+Xyz = tuple[float, float, float]
+
+
+def icc(space: tuple[tuple[Xyz, Xyz, Xyz], bytes]) -> bytes:
+    """A colour profile as cameras and phones embed it (ICC.1:2010): three primaries, one curve."""
+    primaries, curve = space
+    words = b"mluc" + struct.pack(">III2s2sII", 0, 1, 12, b"en", b"US", 2, 28) + b"\0x"
+    tags = {b"desc": words, b"cprt": words, b"wtpt": _xyz(D50)}
+    for name, place in zip((b"r", b"g", b"b"), primaries, strict=True):
+        tags |= {name + b"XYZ": _xyz(place), name + b"TRC": curve}
+    at, table, body = 132 + 12 * len(tags), struct.pack(">I", len(tags)), b""
+    for name, tag in tags.items():
+        table += name + struct.pack(">II", at + len(body), len(tag))
+        body += tag + bytes(-len(tag) % 4)
+    head = struct.pack(">I4sI", at + len(body), b"test", 4 << 24) + b"mntrRGB XYZ "
+    head += bytes(12) + b"acsp" + bytes(28) + _xyz(D50)[8:]
+    return head.ljust(128, b"\0") + table + body
+
+
+def _xyz(place: Xyz) -> bytes:
+    return b"XYZ " + struct.pack(">Iiii", 0, *(round(each * 65536) for each in place))

@@ -155,10 +155,13 @@ def sound(
     seconds: float,
     *,
     metadata: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
     cover: bool = False,
 ) -> Path:
     tags = {"title": "A tone", "artist": "Nobody", **PRIVATE, **(metadata or {})}
-    with av.open(f"file:{path}", "w", format=muxer) as container:
+    with av.open(
+        f"file:{path}", "w", format=muxer, container_options=dict(options or {})
+    ) as container:
         container.metadata.update(tags)
         tone = container.add_stream(codec, rate=SAMPLE_RATE)
         if cover:

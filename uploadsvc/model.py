@@ -15,7 +15,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from uploadsvc.stages import BANDS, RANK, TERMINAL, Stage, percent
+from uploadsvc.stages import BANDS, ORDER, RANK, TERMINAL, Stage, percent
 
 UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -187,7 +187,9 @@ class Facts:
 
     ``size`` (bytes), ``sha256`` (hex) and ``mime_type`` describe the kept file, which is not
     the received one where metadata was stripped. ``width`` and ``height`` are pixels after
-    orientation is applied, ``duration`` is seconds; None where the kind has none.
+    orientation is applied, ``duration`` is seconds, ``codec`` is how a film's pictures or a
+    sound are encoded (``h264``, ``vp9``, ``aac``), ``blurhash`` is the thumbnail in a few
+    characters; None where the kind has none.
     """
 
     mime_type: str
@@ -196,6 +198,8 @@ class Facts:
     width: int | None = None
     height: int | None = None
     duration: float | None = None
+    codec: str | None = None
+    blurhash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +321,20 @@ def ending_event(upload: Upload, media: Media | None) -> Event:
         else failure(ending.message, ending.code, reasons=ending.reasons)
     )
     return Event(ending.event_id, upload.id, progress, ending.at, media)
+
+
+def remembered(upload: Upload) -> Progress | None:
+    """How far an upload at work was, as its row knows it when the hub no longer does: within
+    ten percent, and never less than was published."""
+    if upload.state.final or not upload.mark:
+        return None
+    stage = max(
+        (stage for stage in ORDER if BANDS[stage].first <= upload.mark),
+        key=RANK.__getitem__,
+    )
+    band = BANDS[stage]
+    progress = min(upload.mark, band.last)
+    return Progress(stage, progress, band.going.format(progress=progress))
 
 
 @dataclass(frozen=True, slots=True)

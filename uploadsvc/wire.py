@@ -28,6 +28,7 @@ from uploadsvc.model import (
     Upload,
     Verdict,
     Verified,
+    remembered,
 )
 from uploadsvc.stages import Stage
 
@@ -68,6 +69,8 @@ def media_json(media: Media, urls: MediaUrls) -> Json:
         "width": facts.width,
         "height": facts.height,
         "duration": facts.duration,
+        "codec": facts.codec,
+        "blurhash": facts.blurhash,
         "moderation": {
             "verdict": media.moderation.verdict.value,
             "reasons": list(media.moderation.reasons),
@@ -151,6 +154,11 @@ def snapshot_json(
         "message": "",
         "timestamp": timestamp(upload.updated_at),
     }
+    known = remembered(upload)
+    if event is None and known is not None:
+        answer["progress"] = known.progress
+        answer["stage"] = known.stage.value
+        answer["message"] = known.message
     if event is not None:
         answer |= event_json(event, urls) | {"id": event.id}
         del answer["type"]

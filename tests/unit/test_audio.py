@@ -13,6 +13,7 @@ from PIL import Image
 from tests import media_av
 from uploadsvc.errors import InvalidMedia, UnsupportedMedia
 from uploadsvc.verify import Kept, Limits, Probed, Sample, Subject
+from uploadsvc.verify.formats import flac
 from uploadsvc.verify.formats.audio import AudioFormat
 from uploadsvc.verify.formats.waveform import peak
 
@@ -106,6 +107,20 @@ def test_title_and_artist_stay_and_private_tags_go(sound: Path, mime_type: str) 
     assert b"taken at home" not in content
 
 
+def test_codec_is_told_by_the_name_everybody_uses(sound: Path, mime_type: str) -> None:
+    _, kept, _ = keep(sound, probe(sound, mime_type))
+
+    names = {
+        "audio/mpeg": "mp3",
+        "audio/mp4": "aac",
+        "audio/wav": "pcm_s16le",
+        "audio/flac": "flac",
+        "audio/ogg": "opus",
+    }
+    assert kept.facts.codec == names[mime_type]
+    assert len(kept.facts.blurhash or "") == 28
+
+
 def test_shares_of_keeping_grow_to_one(sound: Path, mime_type: str) -> None:
     shares, _, _ = keep(sound, probe(sound, mime_type))
 
@@ -141,6 +156,48 @@ def test_text_with_a_forged_beginning_is_refused(
 
     with pytest.raises(InvalidMedia):
         probe(sound, mime_type)
+
+
+@pytest.mark.parametrize("tail", [b"PK\3\4 a foreign file", bytes(3000), b"TAG" * 60])
+@pytest.mark.parametrize("mime_type", ["audio/mpeg", "audio/flac"])
+def test_foreign_file_behind_a_sound_is_left_out_and_no_sound_is_lost(
+    mime_type: str, tail: bytes, tmp_path: Path
+) -> None:
+    """libav takes what follows the last frame for a part of it, or for one more."""
+    path = MAKERS[mime_type](tmp_path / "sound", 3)
+    _, _, alone = keep(path, probe(path, mime_type))
+    without = alone.read_bytes()
+    path.write_bytes(path.read_bytes() + tail)
+
+    _, _, copy = keep(path, probe(path, mime_type))
+
+    assert copy.read_bytes() == without
+
+
+def test_checksum_put_behind_a_foreign_file_does_not_make_it_part_of_the_sound(
+    tmp_path: Path,
+) -> None:
+    path = media_av.flac(tmp_path / "sound", 3)
+    with av.open(f"file:{path}") as container:
+        stream = container.streams.audio[0]
+        parameters = bytes(stream.codec_context.extradata or b"")
+        (*_others, last) = [
+            bytes(each) for each in container.demux(stream) if each.size
+        ]
+    forged = last + b"foreign"
+    forged += checksum(forged).to_bytes(2, "big")
+
+    assert flac.frame_end(forged, parameters) == len(last)
+
+
+def checksum(data: bytes) -> int:
+    """CRC-16 as FLAC has it: over data and their checksum it is zero."""
+    value = 0
+    for byte in data:
+        value ^= byte << 8
+        for _ in range(8):
+            value = (value << 1 ^ (0x8005 if value & 0x8000 else 0)) & 0xFFFF
+    return value
 
 
 @pytest.mark.parametrize("mime_type", ["audio/mpeg", "audio/flac"])

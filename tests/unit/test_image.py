@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image, ImageCms
 from tests import media
 from uploadsvc.errors import InvalidMedia
 from uploadsvc.verify import Kept, Limits, Probed, Sample, Subject
+from uploadsvc.verify.formats.blurhash import blurhash
 from uploadsvc.verify.formats.image import ImageFormat
 from uploadsvc.verify.probe import identify
 
@@ -328,6 +330,85 @@ def test_colour_profile_is_kept(
         assert image.info["icc_profile"] == profile
 
 
+# What the colour is in sRGB: worked out by hand, through XYZ.
+COLOUR = (200, 100, 100)
+WIDE = [(media.DISPLAY_P3, (215, 93, 97)), (media.ADOBE_RGB, (227, 100, 100))]
+
+
+@pytest.mark.parametrize(("space", "seen"), WIDE, ids=["Display P3", "Adobe RGB"])
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+def test_wide_colours_stay_in_the_kept_file_and_are_srgb_to_who_looks(
+    name: str, space: tuple[Any, bytes], seen: tuple[int, int, int], received: Received
+) -> None:
+    profile, file = media.icc(space), io.BytesIO()
+    lossless = {"WEBP": {"lossless": True}, "AVIF": {"quality": 100}}.get(name, {})
+    Image.new("RGB", SIZE, COLOUR).save(file, name, icc_profile=profile, **lossless)
+    subject = received(file.getvalue())
+
+    (sample,) = samples(subject)
+    found = kept(subject)
+
+    assert found.thumbnail is not None
+    shown = pixels((subject.scratch / found.thumbnail).read_bytes())
+    after = (subject.scratch / found.original).read_bytes()
+    with Image.open(io.BytesIO(after)) as image:
+        assert image.info["icc_profile"] == profile
+    assert np.abs(pixels(after) - COLOUR).max() <= 3
+    assert sample.frame is not None
+    assert np.abs(sample.frame - np.array(seen)).max() <= 4
+    assert np.abs(shown - np.array(seen)).max() <= 4
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_thumbnail_is_srgb_with_the_transparency_of_the_picture(
+    mode: str, received: Received
+) -> None:
+    file = io.BytesIO()
+    whole = Image.new("RGBA", SIZE, (*COLOUR, 255))
+    if mode == "RGBA":
+        whole.paste((*COLOUR, 0), (0, 0, 32, 48))
+    opaque = whole.convert("RGB")
+    image = {"RGBA": whole, "RGB": opaque, "P": opaque.quantize(2)}[mode]
+    image.save(file, "PNG", icc_profile=media.icc(media.DISPLAY_P3))
+    subject = received(file.getvalue())
+
+    found = kept(subject)
+
+    with Image.open(subject.scratch / str(found.thumbnail)) as thumbnail:
+        assert "icc_profile" not in thumbnail.info
+        assert thumbnail.mode == ("RGBA" if mode == "RGBA" else "RGB")
+        shown = np.asarray(thumbnail, dtype=int)
+    assert np.abs(shown[:, 40:, :3] - (215, 93, 97)).max() <= 4
+    if mode == "RGBA":
+        assert (shown[:, :30, 3] == 0).all()
+        assert (shown[:, 34:, 3] == 255).all()
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_thumbnail_lies_as_the_kept_picture(
+    orientation: int, received: Received
+) -> None:
+    subject = received(media.jpeg(640, 480, orientation=orientation))
+
+    found = kept(subject)
+
+    shown = pixels((subject.scratch / str(found.thumbnail)).read_bytes())
+    after = pixels((subject.scratch / found.original).read_bytes())
+    assert red_corner(shown) == red_corner(after)
+    assert (shown.shape[0] > shown.shape[1]) == (after.shape[0] > after.shape[1])
+    assert (found.facts.height, found.facts.width) == after.shape[:2]
+
+
+def test_blurhash_is_of_the_thumbnail_its_clear_parts_white(received: Received) -> None:
+    clear, white = io.BytesIO(), io.BytesIO()
+    Image.new("RGBA", SIZE, (200, 0, 0, 0)).save(clear, "PNG")
+    Image.new("RGB", SIZE, "white").save(white, "PNG")
+
+    hashes = [kept(received(each.getvalue())).facts.blurhash for each in (clear, white)]
+
+    assert hashes[0] == hashes[1] == blurhash(Image.new("RGB", SIZE, "white"))
+
+
 @pytest.mark.parametrize("name", ["png", "webp"])
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_transparency_is_kept_and_sampled_as_white(
@@ -385,10 +466,26 @@ def story(data: bytes) -> list[object]:
 def test_long_animation_is_sampled_from_first_to_last_frame(received: Received) -> None:
     subject = received(media.gif(100, width=300))
 
-    found = samples(subject)
+    limits = Limits(sampled_frames=20)
 
-    assert len(found) == LIMITS.sampled_frames
+    planned = probed(subject, limits)
+    found = list(FORMAT.samples(subject, planned, limits))
+
+    assert len(found) == planned.plan == 20
+    assert not planned.whole
     assert (found[0].at, found[-1].at) == (0, 99)
+
+
+def test_frame_of_an_animation_that_was_shown_before_is_not_shown_again(
+    received: Received,
+) -> None:
+    blue, red = (Image.new("RGB", (64, 48), name) for name in ("blue", "red"))
+    file = io.BytesIO()
+    blue.save(file, "GIF", save_all=True, append_images=[red, blue], duration=100)
+
+    found = samples(received(file.getvalue()))
+
+    assert [sample.frame is not None for sample in found] == [True, True, False]
 
 
 def test_pages_of_a_tiff_are_all_kept(received: Received) -> None:

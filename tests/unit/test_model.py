@@ -22,6 +22,7 @@ from uploadsvc.model import (
     new_media_id,
     new_upload_id,
     opening,
+    remembered,
 )
 from uploadsvc.stages import BANDS, ORDER, RANK, Stage
 
@@ -249,3 +250,18 @@ def test_complete_ending_is_told_without_its_media_once_that_is_deleted() -> Non
 def test_upload_that_has_not_ended_has_no_ending_to_tell() -> None:
     with pytest.raises(ValueError, match="has not ended"):
         ending_event(row(State.VERIFYING), None)
+
+
+@given(st.integers(0, 99))
+def test_what_a_row_remembers_is_never_less_than_was_published(mark: int) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    upload = Upload("upload_1", "anna", State.VERIFYING, moment, moment, mark=mark)
+
+    known = remembered(upload)
+
+    assert (known is None) == (mark == 0)
+    if known is not None:
+        # Between two bands there is nothing to say; the lower one's end is all that was.
+        assert known.progress == max(
+            min(mark, band.last) for band in BANDS.values() if band.first <= mark
+        )

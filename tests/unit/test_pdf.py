@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import Image
 from tests import media
 from uploadsvc.errors import InvalidMedia
 from uploadsvc.verify import Kept, Limits, Probed, Sample, Subject
-from uploadsvc.verify.formats.pdf import SAMPLED_PAGES, PdfFormat
+from uploadsvc.verify.formats.pdf import PdfFormat
 
 FORMAT = PdfFormat()
 LIMITS = Limits()
@@ -60,12 +61,14 @@ def plain(data: bytes) -> bytes:
     return file.getvalue()
 
 
-def test_sound_document_is_planned_by_its_pages(received: Received) -> None:
+def test_sound_document_is_planned_by_its_pages_and_pictures(
+    received: Received,
+) -> None:
     subject = received(media.pdf(3))
 
     found = probed(subject)
 
-    assert found == Probed("pdf", MIME_TYPE, 3)
+    assert found == Probed("pdf", MIME_TYPE, 3 + 1)
 
 
 def test_long_document_is_sampled_from_first_to_last_page(received: Received) -> None:
@@ -73,14 +76,37 @@ def test_long_document_is_sampled_from_first_to_last_page(received: Received) ->
 
     found = samples(subject)
 
-    assert len(found) == SAMPLED_PAGES
-    assert (found[0].at, found[-1].at) == (0, 39)
+    *pages, picture = found
+    assert len(pages) == LIMITS.sampled_pages
+    assert (pages[0].at, pages[-1].at) == (0, 39)
+    assert picture.at == 0
+
+
+def test_picture_beyond_the_pages_drawn_is_looked_at(received: Received) -> None:
+    subject = received(media.pdf(3))
+    limits = Limits(sampled_pages=1)
+
+    planned = probed(subject, limits)
+    found = list(FORMAT.samples(subject, planned, limits))
+
+    assert not planned.whole
+    assert len(found) == planned.plan == 2
+    assert found[1].frame is not None
+    assert found[1].frame.shape == (48, 64, 3)
+
+
+def test_pictures_of_a_document_are_bounded(received: Received) -> None:
+    subject = received(media.pdf(3))
+
+    planned = probed(subject, Limits(embedded_pictures=0))
+
+    assert (planned.plan, planned.whole) == (3, False)
 
 
 def test_sample_shows_the_page(received: Received) -> None:
     subject = received(media.pdf(1))
 
-    (sample,) = samples(subject)
+    sample, _photo = samples(subject)
 
     assert sample.frame is not None
     assert (sample.frame.shape, sample.frame.dtype) == ((342, 512, 3), np.uint8)
@@ -95,7 +121,7 @@ def test_absurd_page_is_drawn_at_a_bounded_size(
 ) -> None:
     subject = received(media.pdf(1, size=size))
 
-    (sample,) = samples(subject)
+    sample, _photo = samples(subject)
 
     assert sample.frame is not None
     assert max(sample.frame.shape) <= 512
@@ -122,11 +148,11 @@ def test_received_document_had_what_is_gone_from_the_kept(received: Received) ->
 def test_kept_document_looks_the_same(received: Received) -> None:
     # Its photo is a resource named /AA, which elsewhere means scripts to be dropped.
     subject = received(media.pdf(1))
-    (before,) = samples(subject)
+    before, _photo = samples(subject)
 
     data = (subject.scratch / kept(subject).original).read_bytes()
 
-    (after,) = samples(received(data))
+    after, _photo = samples(received(data))
     assert before.frame is not None
     assert (after.frame == before.frame).all()
 
@@ -167,6 +193,8 @@ def test_thumbnail_is_the_first_page(received: Received) -> None:
     assert found.thumbnail is not None
     with Image.open(subject.scratch / found.thumbnail) as image:
         assert (image.format, image.size) == ("WEBP", (512, 342))
+    assert len(found.facts.blurhash or "") == 28
+    assert found.facts.codec is None
 
 
 @pytest.mark.parametrize("linearize", [False, True])
@@ -223,3 +251,23 @@ def test_document_of_too_many_pages_is_refused(received: Received) -> None:
 
     with pytest.raises(InvalidMedia, match="more than 2 pages"):
         probed(subject, Limits(max_pages=2))
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_document_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(
+    layers: int, received: Received
+) -> None:
+    packed = b" " * 2_000_000
+    for _ in range(layers):
+        packed = zlib.compress(packed, 9)
+    file = io.BytesIO()
+    with pikepdf.open(io.BytesIO(media.pdf())) as made:
+        made.pages[0].Contents = made.make_stream(b"")
+        made.pages[0].Contents.write(
+            packed, filter=pikepdf.Array([pikepdf.Name.FlateDecode] * layers)
+        )
+        made.save(file)
+    subject = received(file.getvalue())
+
+    with pytest.raises(InvalidMedia, match="unpacks"):
+        PdfFormat().probe(subject, "application/pdf", Limits(max_pixels=600_000))

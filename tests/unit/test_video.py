@@ -141,6 +141,32 @@ def test_shares_of_keeping_grow_to_one(film: Path, mime_type: str) -> None:
     assert shares[-1] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("muxer", "codec", "name"),
+    [
+        ("mp4", "libx264", "h264"),
+        ("mp4", "libx265", "hevc"),
+        ("webm", "libvpx", "vp8"),
+        ("webm", "libvpx-vp9", "vp9"),
+        ("webm", "libsvtav1", "av1"),
+    ],
+)
+def test_codec_is_told_by_the_name_everybody_uses(
+    muxer: str, codec: str, name: str, tmp_path: Path
+) -> None:
+    path = media_av.film(tmp_path / "film", muxer, codec, None, 1, (64, 64), 10)
+
+    _, kept, _ = keep(path, probe(path, f"video/{muxer}"))
+
+    assert kept.facts.codec == name
+
+
+def test_poster_has_a_blurhash(film: Path, mime_type: str) -> None:
+    _, kept, _ = keep(film, probe(film, mime_type))
+
+    assert len(kept.facts.blurhash or "") == 28
+
+
 def test_poster_fits_and_shows_something(film: Path, mime_type: str) -> None:
     _, kept, copy = keep(film, probe(film, mime_type))
 
@@ -290,13 +316,15 @@ def test_hevc_keeps_the_tag_that_apple_plays(tmp_path: Path) -> None:
 def test_samples_are_bounded_and_span_the_whole_length(tmp_path: Path) -> None:
     film = media_av.mp4(tmp_path / "film", 20, fps=5, keyframe_every=1, audio=False)
 
-    probed = probe(film, sampled_frames=10)
-    at = [sample.at for sample in samples(film, probed)]
+    limits = Limits(sampled_frames=6)
+    probed = probe(film, sampled_frames=6)
+    at = [s.at for s in VideoFormat().samples(subject(film), probed, limits)]
 
-    assert probed.plan == len(at) == 10
-    assert at[0] < 2
-    assert at[-1] > 18
-    assert max(np.diff(at)) < 2.5
+    assert probed.plan == len(at) == 6
+    assert not probed.whole
+    assert at[0] < 4
+    assert at[-1] > 16
+    assert max(np.diff(at)) < 5
 
 
 def test_film_with_a_single_keyframe_is_looked_at_all_along(tmp_path: Path) -> None:
@@ -305,12 +333,8 @@ def test_film_with_a_single_keyframe_is_looked_at_all_along(tmp_path: Path) -> N
     probed = probe(film)
     found = samples(film, probed)
 
-    assert [round(sample.at) for sample in found] == [0, 10, 20, 30, 40]
-    assert probed.plan == 5
-    assert (
-        len({sample.frame.tobytes() for sample in found if sample.frame is not None})
-        == 5
-    )
+    assert {round(sample.at) for sample in found} >= set(range(0, 45, 2))
+    assert probed.plan == len(found)
 
 
 def test_film_trimmed_on_a_phone_is_what_is_left_of_it(tmp_path: Path) -> None:
@@ -322,9 +346,8 @@ def test_film_trimmed_on_a_phone_is_what_is_left_of_it(tmp_path: Path) -> None:
     _, _, copy = keep(film, probed)
 
     assert probed.duration == pytest.approx(3.5, abs=0.05)
-    assert [sample.at for sample in found] == pytest.approx(
-        [0, 0.48, 1.48, 2.48], abs=0.05
-    )
+    at = np.array([sample.at for sample in found])
+    assert all(abs(at - each).min() < 0.05 for each in (0, 0.48, 1.48, 2.48))
     with av.open(str(copy)) as container:
         assert (container.duration or 0) / 1e6 == pytest.approx(3.5, abs=0.05)
 

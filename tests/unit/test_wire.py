@@ -34,7 +34,9 @@ from uploadsvc.stages import BANDS, ORDER, Stage
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 AT = datetime(2024, 1, 15, 10, 30, 0, 123_999, tzinfo=UTC)
-FACTS = Facts("video/mp4", 2**53, "f" * 64, 65_535, 65_535, 14_399.123456789)
+FACTS = Facts(
+    "video/mp4", 2**53, "f" * 64, 65_535, 65_535, 14_399.123456789, "h264", "L" * 28
+)
 MEDIA = Media(
     "media_" + "0" * 32,
     "u" * 64,
@@ -181,6 +183,8 @@ def test_record_has_the_contracts_fields() -> None:
         "width",
         "height",
         "duration",
+        "codec",
+        "blurhash",
         "moderation",
         "createdAt",
     ]

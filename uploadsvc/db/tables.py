@@ -89,6 +89,8 @@ media = Table(
     Column("width", Integer),
     Column("height", Integer),
     Column("duration", Float),
+    Column("codec", String(32)),
+    Column("blurhash", String(32)),
     Column("verdict", String(16), nullable=False),
     Column("reasons", JSON, nullable=False),
     Column("has_thumbnail", Boolean, nullable=False),

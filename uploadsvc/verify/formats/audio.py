@@ -15,8 +15,10 @@ from av.packet import Packet
 from uploadsvc.errors import InvalidMedia, UnsupportedMedia
 from uploadsvc.model import Facts
 from uploadsvc.verify import Kept, Limits, Probed, Sample, Subject
+from uploadsvc.verify.formats import cover, flac
 from uploadsvc.verify.formats.containers import (
     check_tracks,
+    codec_of,
     films,
     opened,
     wrapping_of,
@@ -53,25 +55,34 @@ class AudioFormat:
                 raise InvalidMedia
             _try_decoding(stream, found.tail)
             kept_as = carrying(wrapping, [stream])
+            pictures = len(cover.covers(container, limits))
         return Probed(
             family="audio",
             mime_type=kept_as.mime_type,
-            plan=min(math.ceil(found.duration), MAX_SAMPLES),
+            plan=min(math.ceil(found.duration), MAX_SAMPLES) + pictures,
             duration=found.duration,
+            codec=codec_of(stream),
         )
 
     def samples(
         self, subject: Subject, probed: Probed, limits: Limits
     ) -> Iterator[Sample]:
-        """All of the sound is decoded; a sample is told when its seconds have passed."""
-        duration = probed.duration or 0.0
-        step, told = duration / probed.plan, 0
+        """The covers, then all of the sound, which is decoded; a sample of it is told when its
+        seconds have passed."""
         wrapping = wrapping_of(probed.mime_type)
+        planned = probed.plan
+        with opened(subject.path, wrapping.demuxer, limits.max_pixels) as container:
+            streams = cover.covers(container, limits)
+            for picture in cover.pictures(container, streams, limits):
+                yield Sample(0.0, picture)
+                planned -= 1
+        duration = probed.duration or 0.0
+        step, told = duration / planned, 0
         with opened(subject.path, wrapping.demuxer, limits.max_pixels) as container:
             hearing = Hearing(_sound(container))
             for packet in container.demux(hearing.stream):
                 hearing.hear(packet)
-                while told < probed.plan - 1 and hearing.seconds >= (told + 1) * step:
+                while told < planned - 1 and hearing.seconds >= (told + 1) * step:
                     yield Sample(told * step)
                     told += 1
         if hearing.seconds < duration - max(MISSING_S, duration * MISSING_SHARE):
@@ -79,8 +90,8 @@ class AudioFormat:
         yield Sample(told * step)
 
     def keep(self, subject: Subject, probed: Probed) -> Iterator[float | Kept]:
-        """The copy has no cover: a picture inside a sound is not shown to the classifier, so it
-        is not passed on either."""
+        """The copy has no cover: it is a picture of its own, with metadata of its own, which
+        nothing here strips."""
         wrapping = wrapping_of(probed.mime_type)
         target = subject.scratch / f"original.{wrapping.extension}"
         waveform = Waveform(probed.duration or 0.0)
@@ -91,18 +102,29 @@ class AudioFormat:
                 streams = [hearing.stream]
                 tags = _kept_tags(source, hearing.stream)
                 with copying(target, wrapping, streams, tags) as write:
-                    for share, packet in packets(source, streams):
+                    told = packets(source, streams)
+                    if wrapping.demuxer == "flac":
+                        told = flac.without_tail(told, hearing.stream)
+                    for share, packet in told:
                         at = hearing.seconds
                         for frame in hearing.hear(packet):
                             waveform.add(at, frame)
-                        write(packet)
+                        # What is no sound may be anything: a ZIP behind an MP3, say.
+                        if not hearing.failed:
+                            write(packet)
                         yield share
 
         yield from steps(copied())
         thumbnail = write_thumbnail(waveform.image(), subject.scratch)
-        facts = Facts(probed.mime_type, *digest(target), duration=probed.duration)
+        facts = Facts(
+            probed.mime_type,
+            *digest(target),
+            duration=probed.duration,
+            codec=probed.codec,
+            blurhash=thumbnail.blurhash,
+        )
         yield 1.0
-        yield Kept(facts, target.name, thumbnail)
+        yield Kept(facts, target.name, thumbnail.name)
 
 
 class Hearing:
@@ -111,15 +133,18 @@ class Hearing:
     def __init__(self, stream: AudioStream) -> None:
         self.stream = stream
         self.seconds = 0.0
+        self.failed = False  # the packet heard last
         self._packets = 0
         self._failed = 0
 
     def hear(self, packet: Packet[Any]) -> Sequence[AudioFrame]:
         """The packet's sound. Raises av.FFmpegError when too much does not decode."""
         self._packets += 1
+        self.failed = False
         try:
             frames = self.stream.decode(packet)
         except av.InvalidDataError:
+            self.failed = True
             self._failed += 1
             if self._failed > self._forgiven():
                 raise

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -127,6 +128,11 @@ def films(container: InputContainer) -> list[VideoStream]:
         for stream in container.streams.video
         if not stream.disposition & Disposition.attached_pic
     ]
+
+
+def codec_of(stream: VideoStream | AudioStream) -> str:
+    """The codec's own name: ``av1``, whoever decodes it (``libdav1d``)."""
+    return stream.codec_context.codec.canonical_name
 
 
 def _refuse(*_asked: Any) -> Any:

@@ -1,16 +1,10 @@
-"""Which pictures of a film are looked at, and getting them: small, upright, RGB.
-
-Keyframes are decoded alone, without what lies between them. Where keyframes stand further
-apart than ``SPARSE_S`` moments between them are added: otherwise a film with a single, harmless
-keyframe would pass unseen.
-"""
+"""Getting the pictures of a film that ``moments`` chose: small, upright, RGB."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeVar
 
 import numpy as np
 from av.codec.context import Flags
@@ -23,37 +17,11 @@ from uploadsvc.verify import Array
 from uploadsvc.verify.formats.picture import SAMPLE_SIDE
 from uploadsvc.verify.formats.survey import Moment
 
-SPARSE_S = 10.0  # x264's default is a keyframe every 250 frames
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class Picture:
     seconds: float
     pixels: Array
-
-
-def moments(
-    entrances: Sequence[Moment], base: Fraction, duration_s: float
-) -> list[Moment]:
-    """Every entrance, and every ``SPARSE_S`` in gaps without one. Empty without entrances."""
-    if not entrances:
-        return []
-    stride = max(int(SPARSE_S / base), 1)
-    end = max(entrances[0].at + int(duration_s / base), entrances[-1].at + 1)
-    followers = [*(following.at for following in entrances[1:]), end]
-    return [
-        Moment(at, entrance.keyframe)
-        for entrance, following in zip(entrances, followers, strict=True)
-        for at in range(entrance.at, following, stride)
-    ]
-
-
-def spread(items: Sequence[T], count: int) -> list[T]:
-    """``count`` of the items, evenly spread, each once; all where there are fewer."""
-    if len(items) <= count:
-        return list(items)
-    return [items[(2 * nth + 1) * len(items) // (2 * count)] for nth in range(count)]
 
 
 def frames_at(

@@ -14,15 +14,15 @@ from uploadsvc.errors import InvalidMedia
 from uploadsvc.model import Facts
 from uploadsvc.verify import Kept, Limits, Probed, Sample, Subject
 from uploadsvc.verify.formats import strip
+from uploadsvc.verify.formats.embedded import Embedded, pixels
+from uploadsvc.verify.formats.inflating import check_streams
+from uploadsvc.verify.formats.likeness import Shown
 from uploadsvc.verify.formats.picture import (
     SAMPLE_SIDE,
     digest,
     sample,
     write_thumbnail,
 )
-
-# Pages looked at, at the most: one costs 20 to 200 ms to draw.
-SAMPLED_PAGES = 8
 
 # Drawn at twice the size and scaled down: pdfium smoothes text better than hairlines.
 DRAWN_SIDE = 2 * SAMPLE_SIDE
@@ -57,20 +57,32 @@ class PdfFormat:
                 raise InvalidMedia("The PDF has no pages")
             if pages > limits.max_pages:
                 raise InvalidMedia(f"The PDF has more than {limits.max_pages:,} pages")
+            # As large as the pixels of the largest picture.
+            check_streams(pdf, 3 * limits.max_pixels)
             if pdf.check_pdf_syntax():
                 raise InvalidMedia()
-        plan = min(pages, SAMPLED_PAGES, limits.sampled_frames)
+        drawn = min(pages, limits.sampled_pages)
+        with _drawable(subject) as document:
+            embedded = Embedded(document, limits)
+            pictures = sum(1 for _ in embedded.pictures())
+        whole = embedded.whole and drawn == pages
         # No width and height: a PDF is measured in points, and each page may differ.
-        return Probed("pdf", mime_type, plan)
+        return Probed("pdf", mime_type, drawn + pictures, whole=whole)
 
     def samples(
         self, subject: Subject, probed: Probed, limits: Limits
     ) -> Iterator[Sample]:
+        """Pages drawn, then the pictures in them; without a picture where it was seen before
+        or cannot be decoded."""
+        shown = Shown()
         with _drawable(subject) as document:
-            last = len(document) - 1
-            for n in range(probed.plan):
-                number = round(n * last / max(probed.plan - 1, 1))
-                yield Sample(float(number), sample(_drawn(document, number)))
+            pages = len(document)
+            drawn = min(pages, limits.sampled_pages)
+            for n in range(drawn):
+                number = round(n * (pages - 1) / max(drawn - 1, 1))
+                yield _sample(number, _drawn(document, number), shown)
+            for number, picture in Embedded(document, limits).pictures():
+                yield _sample(number, pixels(picture), shown)
 
     def keep(self, subject: Subject, probed: Probed) -> Iterator[float | Kept]:
         original = "original.pdf"
@@ -83,7 +95,14 @@ class PdfFormat:
             thumbnail = write_thumbnail(_drawn(document, 0), subject.scratch)
         yield 1.0
         size, sha256 = digest(subject.scratch / original)
-        yield Kept(Facts(probed.mime_type, size, sha256), original, thumbnail)
+        facts = Facts(probed.mime_type, size, sha256, blurhash=thumbnail.blurhash)
+        yield Kept(facts, original, thumbnail.name)
+
+
+def _sample(number: int, image: Image.Image | None, shown: Shown) -> Sample:
+    frame = None if image is None else sample(image)
+    new = frame is not None and shown.is_new(frame)
+    return Sample(float(number), frame if new else None)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image, ImageCms
 
 from uploadsvc.errors import InvalidMedia
 from uploadsvc.verify import Array
+from uploadsvc.verify.formats.blurhash import blurhash
 
 # Longer side in pixels. The classifier scales down to 224 or 299 itself; 512 leaves it room
 # to crop and costs little.
@@ -74,20 +76,31 @@ def small(image: Image.Image, side: int) -> Image.Image:
 
 def sample(image: Image.Image) -> Array:
     """What the classifier sees: RGB, uint8, transparent parts white as on a page."""
-    picture = small(image, SAMPLE_SIDE)
-    if picture.mode == "RGBA":
-        page = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(page, picture).convert("RGB")
-    return np.asarray(picture)
+    return np.asarray(_on_white(small(image, SAMPLE_SIDE)))
 
 
-def write_thumbnail(image: Image.Image, scratch: Path) -> str:
-    """The file name of the thumbnail made in ``scratch``."""
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode != "RGBA":
+        return image
+    page = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(page, image).convert("RGB")
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """``name`` is a file of the scratch folder."""
+
+    name: str
+    blurhash: str
+
+
+def write_thumbnail(image: Image.Image, scratch: Path) -> Thumbnail:
+    """The thumbnail, made in ``scratch``."""
     picture = small(image, THUMBNAIL_SIDE)
     # Made anew from pixels alone, so that nothing travels along in ``info``.
     bare = Image.frombytes(picture.mode, picture.size, picture.tobytes())
     bare.save(scratch / THUMBNAIL, "WEBP", quality=THUMBNAIL_QUALITY)
-    return THUMBNAIL
+    return Thumbnail(THUMBNAIL, blurhash(_on_white(bare)))
 
 
 def digest(path: Path) -> tuple[int, str]:

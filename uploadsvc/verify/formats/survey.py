@@ -14,6 +14,9 @@ from uploadsvc.verify.formats.containers import Wrapping
 
 MICROSECONDS = 1_000_000  # libav's unit for the duration of a container
 TAIL_PACKETS = 3
+# A picture that leaps out has this share of its keyframe's bytes, and so many times the bytes
+# of those since; right behind the keyframe, where there are none, the larger share.
+LEAP_OF_KEYFRAME, LEAP_OF_USUAL, LEAP_AT_ONCE = 0.3, 1.5, 0.6
 CLOSE_ENOUGH_S = (
     0.5  # priming and padding of sound: the declared duration is the nicer one
 )
@@ -39,12 +42,15 @@ class Moment:
 class Survey:
     """``entrances`` are the first shown pictures from each of the main stream's keyframes.
 
+    ``leaps`` are pictures between keyframes so large that they show something new: encoders
+    make no keyframe of a cut soon after another one (x264: 25 frames), and some never do.
     ``tail`` holds the main stream's last packets, for a decoder to try.
     """
 
     duration: float
     entrances: tuple[Moment, ...]
     tail: tuple[Packet[Stream], ...]
+    leaps: tuple[Moment, ...] = ()
 
 
 def survey(
@@ -60,6 +66,7 @@ def survey(
     entrances: set[Moment] = set()
     keyframe: int | None = None  # the one whose entrance is still to come
     tail: deque[Packet[Stream]] = deque(maxlen=TAIL_PACKETS)
+    leaps = _Leaps()
     for packet in container.demux():
         at = packet.dts if packet.pts is None else packet.pts
         if not packet.size or at is None or packet.stream_index >= len(base):
@@ -74,6 +81,8 @@ def survey(
             tail.append(packet)
             if packet.is_keyframe:
                 keyframe = at
+            if leaps.next(packet, at) and not packet.is_discard:
+                leaps.found.append(Moment(at, leaps.keyframe))
             if keyframe is not None and not packet.is_discard:
                 entrances.add(Moment(at, keyframe))
                 keyframe = None
@@ -87,7 +96,30 @@ def survey(
         _check_index(container)
     agreed = declared > 0 and abs(declared - measured) <= CLOSE_ENOUGH_S
     duration = round(declared if agreed else measured, 6)
-    return Survey(duration, tuple(sorted(entrances)), tuple(tail))
+    return Survey(
+        duration, tuple(sorted(entrances)), tuple(tail), tuple(sorted(leaps.found))
+    )
+
+
+class _Leaps:
+    """Tells by its size whether a packet leaps out among those before it."""
+
+    def __init__(self) -> None:
+        self.keyframe = 0
+        self.found: list[Moment] = []
+        self._whole = 0  # bytes of the keyframe before
+        self._usual = 0.0  # bytes of the packets since, the latest counting most
+
+    def next(self, packet: Packet[Stream], at: int) -> bool:
+        if packet.is_keyframe:
+            self.keyframe, self._whole, self._usual = at, packet.size, 0.0
+            return False
+        share = LEAP_OF_KEYFRAME if self._usual else LEAP_AT_ONCE
+        least = max(share * self._whole, LEAP_OF_USUAL * self._usual)
+        leaps = 0 < least <= packet.size
+        weight = 0.1 if self._usual else 1.0
+        self._usual += weight * (packet.size - self._usual)
+        return leaps
 
 
 def _check_index(container: InputContainer) -> None:

@@ -7,7 +7,7 @@ container that holds only sound is answered for by :class:`AudioFormat`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from av.container import InputContainer
 from av.stream import Discard, Stream
@@ -21,6 +21,7 @@ from uploadsvc.verify.formats.audio import AudioFormat
 from uploadsvc.verify.formats.containers import (
     WRAPPINGS,
     check_tracks,
+    codec_of,
     films,
     opened,
     wrapping_of,
@@ -30,14 +31,14 @@ from uploadsvc.verify.formats.frames import (
     Picture,
     display_matrix,
     frames_at,
-    moments,
     picture,
-    spread,
     turned,
 )
+from uploadsvc.verify.formats.likeness import Shown
+from uploadsvc.verify.formats.moments import Choice, choose
 from uploadsvc.verify.formats.picture import digest, write_thumbnail
 from uploadsvc.verify.formats.remux import carrying, copying, packets, steps
-from uploadsvc.verify.formats.survey import Moment, survey
+from uploadsvc.verify.formats.survey import Survey, survey
 
 SOUND_OF = {
     "video/mp4": "audio/mp4",
@@ -73,8 +74,12 @@ class VideoFormat:
     def samples(
         self, subject: Subject, probed: Probed, limits: Limits
     ) -> Iterator[Sample]:
-        for shown in _pictures(subject, probed, limits):
-            yield Sample(shown.seconds, shown.pixels)
+        """One for each moment that was decoded; without a picture where it is near-identical
+        to one shown before."""
+        shown = Shown()
+        for found in _pictures(subject, probed, limits):
+            new = shown.is_new(found.pixels)
+            yield Sample(found.seconds, found.pixels if new else None)
 
     def keep(self, subject: Subject, probed: Probed) -> Iterator[float | Kept]:
         """Nothing is encoded anew: the copy is as good as what was sent, and quickly made."""
@@ -102,9 +107,11 @@ class VideoFormat:
             width=probed.width,
             height=probed.height,
             duration=probed.duration,
+            codec=probed.codec,
+            blurhash=thumbnail.blurhash,
         )
         yield 1.0
-        yield Kept(facts, target.name, thumbnail)
+        yield Kept(facts, target.name, thumbnail.name)
 
 
 def _probed_film(container: InputContainer, mime_type: str, limits: Limits) -> Probed:
@@ -119,17 +126,19 @@ def _probed_film(container: InputContainer, mime_type: str, limits: Limits) -> P
     decoded = list(frames_at(container, stream, ends))
     if not decoded or len(decoded) < len(ends):
         raise InvalidMedia
-    looked_at = _moments(stream, found.entrances, found.duration)
+    choice = _choice(stream, found, limits)
     width, height = decoded[0].width, decoded[0].height
     if turned(display_matrix(decoded[0])):
         width, height = height, width
     return Probed(
         family="video",
         mime_type=carrying(wrapping, _kept(container)).mime_type,
-        plan=min(len(looked_at), limits.sampled_frames),
+        plan=len(choice.moments),
         width=width,
         height=height,
         duration=found.duration,
+        codec=codec_of(stream),
+        whole=choice.whole,
     )
 
 
@@ -138,9 +147,8 @@ def _pictures(subject: Subject, probed: Probed, limits: Limits) -> Iterator[Pict
     with opened(subject.path, wrapping.demuxer, limits.max_pixels) as container:
         stream = _film(container)
         found = survey(container, stream, wrapping, float("inf"))
-        looked_at = _moments(stream, found.entrances, found.duration)
-        chosen = spread(looked_at, probed.plan)
-        for frame in frames_at(container, stream, chosen):
+        chosen = _choice(stream, found, limits).moments
+        for frame in frames_at(container, stream, chosen[: probed.plan]):
             yield picture(frame, stream)
 
 
@@ -168,12 +176,19 @@ def _film(container: InputContainer) -> VideoStream:
     return stream
 
 
-def _moments(
-    stream: VideoStream, entrances: Sequence[Moment], duration_s: float
-) -> list[Moment]:
+def _choice(stream: VideoStream, found: Survey, limits: Limits) -> Choice:
     if not stream.time_base:
         raise InvalidMedia
-    return moments(entrances, stream.time_base, duration_s)
+    # A film that does not say how fast it goes is taken for a fast one.
+    rate = float(stream.average_rate or stream.guessed_rate or 60)
+    return choose(
+        found.entrances,
+        stream.time_base,
+        found.duration,
+        leaps=found.leaps,
+        most=limits.sampled_frames,
+        most_between_s=limits.frames_between / max(rate, 1.0),
+    )
 
 
 def _kept(container: InputContainer) -> list[Stream]:
