@@ -19,6 +19,16 @@ except SettingsError as error:
     print(error, file=sys.stderr)
     sys.exit(EXIT_STATUS)
 
+if settings.policy_file:
+    # In a process of its own: what reads it has no business in the master.
+    command = [sys.executable, "-m", "uploadsvc.cli", "policy", "check"]
+    checked = subprocess.run(
+        [*command, settings.policy_file], capture_output=True, text=True
+    )
+    if checked.returncode:
+        print(f"UPLOADSVC_POLICY_FILE: {checked.stderr.strip()}", file=sys.stderr)
+        sys.exit(EXIT_STATUS)
+
 log.configure(development=settings.development, level=settings.log_level)
 life.raise_file_limit(settings.max_streams + RESERVE)
 

@@ -18,6 +18,7 @@ from uploadsvc.web import (
     media,
     moderation,
     progress,
+    sending,
     uploads,
 )
 
@@ -54,7 +55,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or Settings.from_env(os.environ)
     log.configure(development=settings.development, level=settings.log_level)
-    services = wiring.build(settings)
+    services = wiring.build(settings, os.environ)
     if len(services.secret.encode()) < SHORTEST_SECRET:
         logger.warning(
             "UPLOADSVC_JWT_SECRET is shorter than HS256 wants (RFC 7518, 3.2)",
@@ -67,7 +68,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
     auth.configure(app, settings, services.secret)
     errors.configure(app)
-    for module in (uploads, progress, media, moderation, health):
+    for module in (sending, uploads, progress, media, moderation, health):
         app.register_blueprint(module.blueprint)
     if settings.cors_origins:
         CORS(

@@ -237,6 +237,12 @@ class Settings:
     policy_file: str = setting(
         "moderation policy (TOML); empty: the one shipped", "", _text
     )
+    blocklist_dir: str = setting(
+        "folder of known-bad lists (*.sha256, *.phash); empty: the policy's", "", _text
+    )
+    clamd_socket: str = setting(
+        "unix socket of clamd, which then scans every file; empty: none does", "", _text
+    )
     log_level: str = setting(
         "least level that is logged",
         "info",
@@ -287,6 +293,8 @@ class Settings:
             yield "UPLOADSVC_ACCEL_PREFIX: needs a path such as /_media/"
         if self.policy_file and not Path(self.policy_file).is_file():
             yield "UPLOADSVC_POLICY_FILE: no such file"
+        if self.blocklist_dir and not Path(self.blocklist_dir).is_dir():
+            yield "UPLOADSVC_BLOCKLIST_DIR: no such folder"
 
     @property
     def development(self) -> bool:

@@ -5,7 +5,9 @@ Everything else is handed what it needs and would work the same with a double.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 
 import gevent
@@ -22,6 +24,8 @@ from uploadsvc.model import Media, Upload
 from uploadsvc.moderate import Moderate
 from uploadsvc.settings import Settings
 from uploadsvc.storage.local import LocalStorage
+from uploadsvc.verify.analysers import config, http, plugins
+from uploadsvc.verify.analysers.http import HttpAnalyser
 from uploadsvc.web.signing import SignedUrls
 from uploadsvc.work.ending import Endings
 from uploadsvc.work.local import LocalDispatcher
@@ -56,6 +60,7 @@ class Services:
     listeners: Listeners
     sweeper: Sweeper
     urls: SignedUrls
+    engines: dict[str, HttpAnalyser]
     _greenlets: list[gevent.Greenlet] = field(default_factory=list)
 
     def start(self) -> None:
@@ -97,12 +102,17 @@ class Services:
         gevent.killall(self._greenlets)
         self.dispatcher.kill()
         self.listeners.close()
+        for engine in self.engines.values():
+            engine.close()
         self.presence.leave()
         self.database.close()
 
 
-def build(settings: Settings) -> Services:
-    """Everything wired, nothing started."""
+def build(settings: Settings, environ: Mapping[str, str]) -> Services:
+    """Everything wired, nothing started.
+
+    ``environ`` is where the policy's engines find their tokens. Raises PolicyError.
+    """
     database = Database(settings.database)
     uploads, media = SqlUploads(database), SqlMedia(database)
     fanout = Fanout(
@@ -114,16 +124,20 @@ def build(settings: Settings) -> Services:
     listeners = Listeners()
     endings = Endings(uploads, hub, storage, tell=listeners.tell)
     runner = Runner(uploads, hub, storage, endings, presence.id)
+    engines = _engines(settings, environ)
     verifiers = [
         ChildVerifier(
             {
                 "policy": settings.policy_file,
+                "lists": _lists(settings),
+                "clamd": settings.clamd_socket,
                 "memory_bytes": settings.verify_memory_bytes,
                 "cpu_s": settings.verify_deadline_s,
                 "readable": [str(settings.storage_dir / "incoming")],
                 "writable": [str(settings.storage_dir / "scratch")],
             },
             deadline_s=settings.verify_deadline_s,
+            engines=engines,
         )
         for _ in range(settings.verifiers_per_worker)
     ]
@@ -170,4 +184,20 @@ def build(settings: Settings) -> Services:
         listeners=listeners,
         sweeper=sweeper,
         urls=urls,
+        engines=engines,
     )
+
+
+def _engines(settings: Settings, environ: Mapping[str, str]) -> dict[str, HttpAnalyser]:
+    """Those of the policy on the network, one object each for all verifiers: what it knows of
+    its engine's health, all of them should know."""
+    if not settings.policy_file:
+        return {}
+    configured = config.from_file(Path(settings.policy_file), plugins.installed())
+    return http.engines(configured.http, environ)
+
+
+def _lists(settings: Settings) -> str:
+    if settings.blocklist_dir or not settings.policy_file:
+        return settings.blocklist_dir
+    return str(config.lists_of(Path(settings.policy_file)) or "")

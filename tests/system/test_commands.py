@@ -202,3 +202,21 @@ def test_the_demo_ends_well() -> None:
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "100%" in ended.stderr
+
+
+def test_service_does_not_start_with_a_mistaken_policy(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('version = "1"\n[pictures.pron]\nreason = "x"\nreject = 2\n')
+    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
+    given = {
+        "UPLOADSVC_POLICY_FILE": str(policy),
+        "UPLOADSVC_DATA_DIR": str(tmp_path / "data"),
+    }
+
+    ended = subprocess.run(
+        command, cwd=PROJECT, env=PLAIN | given, capture_output=True, text=True
+    )
+
+    assert ended.returncode == 78
+    assert "UPLOADSVC_POLICY_FILE" in ended.stderr
+    assert "pron" in ended.stderr

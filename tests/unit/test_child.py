@@ -9,10 +9,14 @@ from pathlib import Path
 
 import gevent
 import pytest
+from vendor import Vendor
 
 from tests import media, media_av
 from uploadsvc.errors import VerificationCrashed, VerificationTimeout
 from uploadsvc.model import Job, Progress, Refused, Verified
+from uploadsvc.verify import policy_file
+from uploadsvc.verify.analysers.config import from_file
+from uploadsvc.verify.analysers.http import engines
 from uploadsvc.work.supervisor import ChildVerifier
 
 MEMORY_BYTES = 512 * 2**20
@@ -163,3 +167,29 @@ def test_the_layers_of_the_sandbox_are_told(verifier: ChildVerifier) -> None:
 
     assert verifier.layers["memory"]
     assert set(verifier.layers) >= {"dies_with_parent", "no_network", "open_files"}
+
+
+def test_a_real_child_without_network_has_its_picture_looked_at_by_a_vendor(
+    tmp_path: Path, scratch: Path
+) -> None:
+    path = tmp_path / "picture"
+    path.write_bytes(media.jpeg())
+    policy = tmp_path / "policy.toml"
+    with Vendor() as vendor:
+        policy.write_text(
+            policy_file.shipped().read_text()
+            + f'\n[analysers.vendor]\nurl = "{vendor.url}"\n'
+            + '[analysers.vendor.labels.nudity]\nreason = "sexual_content"\nreview = 1.0\n'
+        )
+        asked = engines(from_file(policy, plugins=()).http, environ={})
+        options = {"policy": str(policy), "memory_bytes": MEMORY_BYTES, "cpu_s": 300}
+        options |= {"readable": [str(tmp_path)], "writable": [str(scratch)]}
+        child = ChildVerifier(options, deadline_s=300, engines=asked)
+        try:
+            *_, outcome = child.verify(job(), path, scratch)
+        finally:
+            child.kill()
+            asked["vendor"].close()
+
+    assert isinstance(outcome, Verified)
+    assert [request.body[:2] for request in vendor.requests] == [b"\xff\xd8"]

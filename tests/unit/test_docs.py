@@ -34,7 +34,7 @@ def test_every_error_code_is_documented_with_its_status() -> None:
 
 def test_every_stage_is_documented_with_its_percents() -> None:
     text = (PROJECT / "docs" / "api.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| (\d+)(?:–(\d+))? \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\d+)(?:\u2013(\d+))? \|", text, re.MULTILINE)
     documented = {
         stage: (int(first), int(last or first)) for stage, first, last in rows
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -16,15 +16,29 @@ from hypothesis import strategies as st
 from uploadsvc.errors import InvalidMedia, UnsupportedMedia
 from uploadsvc.model import Facts, Moderation, Progress, Refused, Verdict, Verified
 from uploadsvc.stages import BANDS, Stage
-from uploadsvc.verify import Array, Kept, Limits, Probed, Sample, Subject
-from uploadsvc.verify.moderation import Policy
+from uploadsvc.verify import (
+    Analyser,
+    Array,
+    Evidence,
+    Kept,
+    Limits,
+    Probed,
+    Reader,
+    Sample,
+    Subject,
+    Unexamined,
+    Writing,
+    policy_file,
+)
+from uploadsvc.verify.analysers import Silent
+from uploadsvc.verify.analysers.pictures import Pictures
 from uploadsvc.verify.pipeline import verify
 
 FRAME = np.zeros((4, 4, 3), np.uint8)
 FACTS = Facts("image/png", 3, "ab" * 32, 4, 4)
 KEPT = Kept(FACTS, "original.png", "thumbnail.jpg")
 SUBJECT = Subject(Path("file"), Path("scratch"), "A title", "")
-POLICY = Policy.load()
+POLICY = policy_file.load()
 CLEAN = {"drawing": 0.1, "hentai": 0.0, "neutral": 0.9, "porn": 0.0, "sexy": 0.0}
 
 Item = Progress | Verified | Refused
@@ -84,21 +98,71 @@ class ToldClassifier:
         return self.answer
 
 
+class ToldAnalyser(Silent):
+    """Gives what it was told to give by what it is shown, and notes all it is shown."""
+
+    def __init__(
+        self,
+        name: str = "words",
+        *,
+        file: Sequence[Evidence | Unexamined] = (),
+        picture: Sequence[Evidence | Unexamined] = (),
+        words: Sequence[Evidence | Unexamined] = (),
+    ) -> None:
+        self.name = name
+        self.model = f"{name}-1"
+        self.shown: list[str] = []
+        self._given = {"file": file, "picture": picture, "words": words}
+
+    def file(self, subject: Subject, mime_type: str) -> Iterator[Evidence | Unexamined]:
+        return self._look("file", f"file {mime_type}")
+
+    def picture(self, sample: Sample, where: str) -> Iterator[Evidence | Unexamined]:
+        return self._look("picture", where)
+
+    def words(self, field: str, text: str) -> Iterator[Evidence | Unexamined]:
+        return self._look("words", f"{field}: {text}")
+
+    def _look(self, what: str, shown: str) -> Iterator[Evidence | Unexamined]:
+        self.shown.append(shown)
+        return iter(self._given[what])
+
+
+def reads_nothing(
+    subject: Subject, probed: Probed, limits: Limits
+) -> Iterator[Writing | Unexamined]:
+    return iter(())
+
+
+def reading(*found: Writing | Unexamined) -> Reader:
+    return lambda subject, probed, limits: iter(found)
+
+
 def run(
     format: ToldFormat,
     *,
     classifier: ToldClassifier | None = None,
+    analysers: Sequence[Analyser] = (),
+    reader: Reader = reads_nothing,
     subject: Subject = SUBJECT,
     mime_type: str = "image/png",
 ) -> Iterator[Item]:
     return verify(
         subject,
         limits=Limits(),
-        formats={"image": format},
-        classifier=classifier or ToldClassifier(),
+        formats={format.family: format, "image": format},
+        readers={format.family: reader},
+        analysers=(Pictures(classifier or ToldClassifier()), *analysers),
         policy=POLICY,
         identify=lambda path: mime_type,
     )
+
+
+def judged(items: list[Item]) -> Moderation:
+    outcome = items[-1]
+    assert not isinstance(outcome, Progress)
+    assert outcome.moderation is not None
+    return outcome.moderation
 
 
 def progress(items: list[Item]) -> list[Progress]:
@@ -116,9 +180,8 @@ def test_good_file_passes_every_stage_in_order_and_is_verified() -> None:
     items = list(run(ToldFormat()))
 
     assert stages(items) == THROUGH
-    assert items[-1] == Verified(
-        FACTS, Moderation(Verdict.APPROVE), "original.png", "thumbnail.jpg"
-    )
+    assert items[-1] == Verified(FACTS, judged(items), "original.png", "thumbnail.jpg")
+    assert judged(items).verdict is Verdict.APPROVE
 
 
 def test_every_progress_is_said_at_its_percent() -> None:
@@ -133,6 +196,7 @@ def test_every_progress_is_said_at_its_percent() -> None:
         ("analyzing", 60),
         ("analyzing", 70),
         ("moderating", 70),
+        ("moderating", 77),
         ("moderating", 85),
         ("processing", 85),
         ("processing", 90),
@@ -242,7 +306,8 @@ def test_file_nobody_knows_is_refused_after_the_first_progress() -> None:
             SUBJECT,
             limits=Limits(),
             formats={"image": ToldFormat()},
-            classifier=ToldClassifier(),
+            readers={},
+            analysers=(),
             policy=POLICY,
             identify=identify,
         )
@@ -267,8 +332,12 @@ def test_rejected_content_is_refused_with_reasons_and_never_processed() -> None:
     assert stages(items) == THROUGH[:3]
     assert progress(items)[-1].progress == 85
     assert items[-1] == Refused(
-        "content_rejected", "The content is against the guidelines", ("sexual_content",)
+        "content_rejected",
+        "The content is against the guidelines",
+        ("sexual_content",),
+        judged(items),
     )
+    assert judged(items).verdict is Verdict.REJECT
     assert format.asked == ["probe", "samples", "samples closed"]
 
 
@@ -277,9 +346,130 @@ def test_content_to_review_is_processed_and_says_why() -> None:
 
     items = list(run(ToldFormat(), classifier=classifier))
 
-    outcome = items[-1]
-    assert isinstance(outcome, Verified)
-    assert outcome.moderation == Moderation(Verdict.REVIEW, ("sexual_content",))
+    assert isinstance(items[-1], Verified)
+    assert judged(items).verdict is Verdict.REVIEW
+    assert judged(items).reasons == ("sexual_content",)
+
+
+def test_analyser_is_shown_the_file_once_every_picture_and_all_words() -> None:
+    analyser = ToldAnalyser()
+    subject = Subject(Path("file"), Path("scratch"), "A title", "A story", "sea.JPG")
+    reader = reading(Writing("page 3", "words"), Writing("metadata title", "more"))
+
+    list(
+        run(
+            ToldFormat(plan=2, given=2),
+            analysers=[analyser],
+            reader=reader,
+            subject=subject,
+        )
+    )
+
+    assert analyser.shown == [
+        "file image/png",
+        "frame 1",
+        "frame 2",
+        "title: A title",
+        "description: A story",
+        "file name: sea",
+        "page 3: words",
+        "metadata title: more",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("a.b.jpeg", "a.b"), ("a.fuck", "a.fuck"), ("fuck", "fuck"), (".png", "")],
+)
+def test_file_name_loses_only_an_ending_that_names_a_type(
+    name: str, shown: str
+) -> None:
+    analyser = ToldAnalyser()
+    subject = Subject(Path("file"), Path("scratch"), file_name=name)
+
+    list(run(ToldFormat(), analysers=[analyser], subject=subject))
+
+    words = [each for each in analyser.shown if each.startswith("file name")]
+    assert words == ([f"file name: {shown}"] if shown else [])
+
+
+@pytest.mark.parametrize(
+    ("family", "given", "places"),
+    [
+        ("image", 1, ["picture"]),
+        ("image", 2, ["frame 1", "frame 2"]),
+        ("video", 2, ["second 0.0", "second 1.0"]),
+        ("pdf", 2, ["page 1", "page 2"]),
+    ],
+)
+def test_place_of_a_picture_is_said_in_words_for_people(
+    family: str, given: int, places: list[str]
+) -> None:
+    analyser = ToldAnalyser()
+
+    list(run(ToldFormat(plan=given, given=given, family=family), analysers=[analyser]))
+
+    assert analyser.shown[1 : 1 + given] == places
+
+
+def test_evidence_and_gaps_of_every_kind_come_together_in_the_verdict() -> None:
+    analyser = ToldAnalyser(
+        file=[Evidence("clamav", "Eicar", 1.0, "file")],
+        picture=[Evidence("known-bad lists", "perceptual", 0.9, "frame 1")],
+        words=[Unexamined("words", "text_rule_timeout", "title")],
+    )
+
+    items = list(
+        run(
+            ToldFormat(),
+            analysers=[analyser],
+            reader=reading(Unexamined("x", "speech", "sound")),
+        )
+    )
+
+    found = judged(items)
+    assert (found.verdict, found.reasons) == (Verdict.REJECT, ("malware",))
+    assert [(each.source, each.label) for each in found.findings[:3]] == [
+        ("clamav", "Eicar"),
+        ("known-bad lists", "perceptual"),
+        ("words", "text_rule_timeout"),
+    ]
+    assert set(found.unexamined) == {"speech", "text_rule_timeout"}
+
+
+def test_verdict_names_the_policy_and_the_models() -> None:
+    items = list(run(ToldFormat(), analysers=[ToldAnalyser("vendor")]))
+
+    assert judged(items).policy == POLICY.version
+    assert judged(items).models == ("told", "vendor-1")
+
+
+def test_family_nobody_reads_is_held_for_its_words() -> None:
+    items = list(
+        verify(
+            SUBJECT,
+            limits=Limits(),
+            formats={"image": ToldFormat()},
+            readers={},
+            analysers=(),
+            policy=POLICY,
+            identify=lambda path: "image/png",
+        )
+    )
+
+    assert judged(items).verdict is Verdict.REVIEW
+    assert judged(items).unexamined == ("unreadable_text",)
+
+
+def test_many_words_make_moderating_move_without_saying_that_it_is_complete() -> None:
+    reader = reading(*(Writing(f"page {n}", "words") for n in range(30)))
+
+    items = list(run(ToldFormat(), reader=reader))
+
+    said = [item for item in progress(items) if item.stage is Stage.MODERATING]
+    assert [item.progress for item in said] == list(range(70, 86))
+    assert {item.message for item in said[:-1]} == {BANDS[Stage.MODERATING].opening}
+    assert said[-1].message == BANDS[Stage.MODERATING].going
 
 
 @pytest.mark.parametrize("fails_in", ["probe", "samples", "keep"])

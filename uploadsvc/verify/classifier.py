@@ -8,10 +8,14 @@ more threads would only make them wait for each other.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib import resources
 
 import numpy as np
+
+# Read when the library is loaded: it would write an id into the home folder and report.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 from PIL import Image
 

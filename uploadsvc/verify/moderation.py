@@ -1,32 +1,39 @@
-"""From scores and words to a verdict, by a policy file (``data/policy.toml`` is the shipped one).
+"""From evidence to a verdict, by a policy (``policy_file`` reads one).
 
-The policy is read once, when a verifier starts, and every mistake in it is found then: a
-threshold under a misspelt key would otherwise be a threshold nobody applies.
+The rules, and the tests hold them as laws: every finding has a verdict of its own and the
+strictest decides; more evidence never makes a verdict milder; what was not examined is said, and
+never milder than the policy wants it. What nobody has a rule for is not passed over: evidence of
+an engine the policy does not know counts as unexamined.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from uploadsvc.model import Moderation, Verdict
-from uploadsvc.verify.policy import PolicyError, Table
-from uploadsvc.verify.wording import LANGUAGES, Severity, Wording
+from uploadsvc.model import Finding, Moderation, Verdict
+from uploadsvc.verify import Evidence, Unexamined
 
-# What the image model tells apart.
-LABELS = frozenset({"drawing", "hentai", "neutral", "porn", "sexy"})
+# Sources of evidence that are ours; any other is an engine of the table [analysers].
+PICTURES, WORDS, KNOWN_BAD, MALWARE = "pictures", "words", "known-bad lists", "clamav"
+ANY = "*"  # a rule for every label of a source
+
+# What is unexamined where the policy does not know the engine that has spoken.
+UNJUDGED = "unjudged"
+
+LABEL_MAX = 100  # characters of a foreign label (a signature's name) that are kept
 
 STRICTNESS: dict[Verdict, int] = {
     Verdict.APPROVE: 0,
     Verdict.REVIEW: 1,
     Verdict.REJECT: 2,
 }
+
+
+def strictest(verdicts: Iterable[Verdict]) -> Verdict:
+    return max(verdicts, key=STRICTNESS.__getitem__, default=Verdict.APPROVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,131 +44,146 @@ class Threshold:
     review: float | None
     reject: float | None
 
-    def verdict(self, score: float) -> Verdict:
-        if self.reject is not None and score >= self.reject:
-            return Verdict.REJECT
-        if self.review is not None and score >= self.review:
-            return Verdict.REVIEW
-        return Verdict.APPROVE
+    def finding(self, seen: Evidence) -> Finding:
+        """With the threshold that was reached, or the nearest of those that were not."""
+        verdict, reached = Verdict.APPROVE, self.review or self.reject
+        if self.reject is not None and seen.score >= self.reject:
+            verdict, reached = Verdict.REJECT, self.reject
+        elif self.review is not None and seen.score >= self.review:
+            verdict = Verdict.REVIEW
+        return _finding(self.reason, verdict, seen, seen.score, reached)
 
 
 @dataclass(frozen=True, slots=True)
-class TextRule:
-    reason: str
-    verdicts: Mapping[Severity, Verdict]
-    wording: Wording
+class Found:
+    """What its being found leads to, whatever the score."""
 
-    def verdict(self, text: str) -> Verdict:
-        found = (self.verdicts[each] for each in self.wording.severities(text))
-        return max(found, key=STRICTNESS.__getitem__, default=Verdict.APPROVE)
+    reason: str
+    verdict: Verdict
+
+    def finding(self, seen: Evidence) -> Finding:
+        return _finding(self.reason, self.verdict, seen)
+
+
+Rule = Threshold | Found
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """What leads where of that which nobody examined: by word, some words otherwise for one
+    family of files, ``default`` for any other word."""
+
+    reason: str
+    default: Verdict
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    families: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict)
+
+    def verdict(self, what: str, family: str) -> Verdict:
+        words = {**self.verdicts, **self.families.get(family, {})}
+        return words.get(what, self.default)
+
+
+@dataclass(frozen=True, slots=True)
+class TextRules:
+    """What to look for in words: dictionaries by language, ``listed`` words and phrases by
+    label, patterns (regular expressions) with their labels."""
+
+    languages: tuple[str, ...]
+    listed: Mapping[str, str]
+    patterns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    version: str
-    pictures: Mapping[str, Threshold]
-    text: TextRule
+    """``rules`` are by source and label, in the order of the file, which is that of reasons.
 
-    @classmethod
-    def load(cls, path: Path | None = None) -> Policy:
-        """The policy in the file at ``path``, the shipped one for None. Raises PolicyError."""
-        shipped = resources.files("uploadsvc.verify").joinpath("data", "policy.toml")
-        try:
-            content = tomllib.loads((path or shipped).read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise PolicyError(f"the policy file cannot be read: {error}") from error
-        return _policy(content)
+    ``analysers`` are the engines' own tables, ``lists`` the folder of known-bad lists.
+    """
+
+    version: str
+    rules: Mapping[str, Mapping[str, Rule]]
+    gaps: Gaps
+    text: TextRules
+    analysers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    lists: Path | None = None
 
     def judge(
         self,
-        scores: Sequence[tuple[float, Mapping[str, float]]],
-        texts: Mapping[str, str],
+        evidence: Iterable[Evidence],
+        unexamined: Iterable[Unexamined] = (),
+        *,
+        family: str = "",
+        models: tuple[str, ...] = (),
     ) -> Moderation:
-        """Judge samples (where each was taken, its score by label) and texts (by field name).
+        """Judge what was seen of a file of ``family``, and what was not.
 
-        The strictest finding decides; the reasons are those of the findings that decided.
+        Of each label the highest score counts, and keeps its place. The findings are those the
+        policy has a rule for, strictest first; the reasons are those of the findings that
+        decided.
         """
-        findings = list(self._findings(scores, texts))
-        strictest = max(
-            (verdict for verdict, _ in findings),
-            key=STRICTNESS.__getitem__,
-            default=Verdict.APPROVE,
+        highest: dict[tuple[str, str], Evidence] = {}
+        gaps: dict[tuple[str, str], Unexamined] = {}
+        for seen in evidence:
+            if seen.source not in self.rules:
+                gap = Unexamined(seen.source, UNJUDGED, seen.where)
+                gaps.setdefault((gap.source, gap.what), gap)
+                continue
+            best = highest.get((seen.source, seen.label))
+            if best is None or seen.score > best.score:
+                highest[seen.source, seen.label] = seen
+        for gap in unexamined:
+            gaps.setdefault((gap.source, gap.what), gap)
+        findings = sorted(
+            [*self._judged(highest), *self._held(gaps.values(), family)],
+            key=lambda finding: -STRICTNESS[finding.verdict],
         )
-        if strictest is Verdict.APPROVE:
-            return Moderation(Verdict.APPROVE)
-        # dict: each reason once, in the order of the file
-        reasons = dict.fromkeys(
-            why for verdict, why in findings if verdict is strictest
+        verdict = strictest(finding.verdict for finding in findings)
+        deciding = [f.category for f in findings if f.verdict is verdict]
+        if verdict is Verdict.APPROVE:
+            deciding = []
+        return Moderation(
+            verdict,
+            tuple(dict.fromkeys(deciding)),
+            tuple(findings),
+            tuple(dict.fromkeys(gap.what for gap in gaps.values())),
+            self.version,
+            models,
         )
-        return Moderation(strictest, tuple(reasons))
 
-    def _findings(
-        self,
-        scores: Sequence[tuple[float, Mapping[str, float]]],
-        texts: Mapping[str, str],
-    ) -> Iterator[tuple[Verdict, str]]:
-        for label, threshold in self.pictures.items():
-            highest = max((of[label] for _, of in scores), default=0.0)
-            yield threshold.verdict(highest), threshold.reason
-        for text in texts.values():
-            yield self.text.verdict(text), self.text.reason
+    def _judged(self, highest: Mapping[tuple[str, str], Evidence]) -> Iterator[Finding]:
+        for source, rules in self.rules.items():
+            for label, rule in rules.items():
+                for (whose, what), seen in highest.items():
+                    if whose == source and label in (what, ANY):
+                        yield rule.finding(seen)
 
-
-def _policy(content: dict[str, Any]) -> Policy:
-    top = Table("", content)
-    version = top.text("version")
-    pictures, text = _pictures(top.table("pictures")), _text(top.table("text"))
-    top.end()
-    return Policy(version, pictures, text)
-
-
-def _pictures(tables: Table) -> dict[str, Threshold]:
-    thresholds = {}
-    for label in tables.left():
-        if label not in LABELS:
-            raise PolicyError(f"{tables.name(label)} is no label of the image model")
-        table = tables.table(label)
-        threshold = Threshold(
-            table.text("reason"), table.share("review"), table.share("reject")
-        )
-        table.end()
-        if (
-            threshold.review
-            and threshold.reject
-            and threshold.review > threshold.reject
-        ):
-            raise PolicyError(
-                f"{tables.name(label)}.review must not be above its reject"
-            )
-        thresholds[label] = threshold
-    return thresholds
+    def _held(self, gaps: Iterable[Unexamined], family: str) -> Iterator[Finding]:
+        """Of what was not examined, that which the policy does not simply let pass."""
+        for gap in gaps:
+            verdict = self.gaps.verdict(gap.what, family)
+            if verdict is not Verdict.APPROVE:
+                yield Finding(
+                    self.gaps.reason,
+                    verdict,
+                    gap.source,
+                    gap.where,
+                    label=gap.what[:LABEL_MAX],
+                )
 
 
-def _text(table: Table) -> TextRule:
-    reason, languages = table.text("reason"), table.texts("languages")
-    if not languages:
-        raise PolicyError(f"{table.name('languages')} must name one at least")
-    for language in languages:
-        if language not in LANGUAGES:
-            raise PolicyError(
-                f"{table.name('languages')} has no dictionary {language!r}"
-            )
-    chosen, listed = table.table("verdicts"), table.table("words")
-    verdicts = {severity: _verdict(chosen, severity) for severity in Severity}
-    words = {severity: listed.texts(severity) for severity in Severity}
-    for each in (chosen, listed, table):
-        each.end()
-    for word, times in Counter(chain.from_iterable(words.values())).items():
-        if times > 1:
-            raise PolicyError(f"{table.name('words')} lists {word!r} twice")
-    return TextRule(reason, verdicts, Wording(languages, words))
-
-
-def _verdict(table: Table, key: str) -> Verdict:
-    value = table.text(key)
-    try:
-        return Verdict(value)
-    except ValueError:
-        raise PolicyError(
-            f"{table.name(key)} must be one of {', '.join(Verdict)}"
-        ) from None
+def _finding(
+    reason: str,
+    verdict: Verdict,
+    seen: Evidence,
+    score: float | None = None,
+    threshold: float | None = None,
+) -> Finding:
+    return Finding(
+        reason,
+        verdict,
+        seen.source,
+        seen.where,
+        score,
+        threshold,
+        seen.label[:LABEL_MAX],
+    )

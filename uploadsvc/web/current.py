@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from uploadsvc.wiring import Services
 
 EXTENSION = "uploadsvc"
+# How often a request that waits looks whether the process is going away.
+LOOK_S = 1.0
 
 
 def services() -> Services:
