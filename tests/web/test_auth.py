@@ -24,12 +24,12 @@ def part(data: Any) -> str:
 
 
 def unsigned() -> str:
-    claims = {"sub": "anna", "exp": int(time.time()) + 60}
+    claims = {"sub": "anna", "exp": int(time.time()) + 3600}
     return f"{part({'alg': 'none', 'typ': 'JWT'})}.{part(claims)}."
 
 
 def other_algorithm() -> str:
-    claims = {"sub": "anna", "exp": int(time.time()) + 60}
+    claims = {"sub": "anna", "exp": int(time.time()) + 3600}
     return jwt.encode(claims, SECRET * 2, algorithm="HS512")
 
 
@@ -44,7 +44,7 @@ BAD = {
     "parts that are no JSON": {"Authorization": f"Bearer {part('x')}.{part('y')}.c2ln"},
     "expired": bearer(exp=int(time.time()) - 1),
     "another key": bearer(secret="another secret that is long enough for it"),
-    "not yet good": bearer(nbf=int(time.time()) + 60),
+    "not yet good": bearer(nbf=int(time.time()) + 3600),
     "unsigned": {"Authorization": f"Bearer {unsigned()}"},
     "another algorithm": {"Authorization": f"Bearer {other_algorithm()}"},
     "cut off": {"Authorization": f"Bearer {token()[:-2]}"},
