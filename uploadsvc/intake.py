@@ -254,7 +254,6 @@ class Reception:
         self, intake: Intake, upload_id: str, storage: Storage, hub: ProgressHub
     ) -> None:
         self.upload_id = upload_id
-        self.upload: Upload | None = None
         self._intake = intake
         self._storage = storage
         self._hub = hub
@@ -305,8 +304,7 @@ class Reception:
             raise ValueError("no file was received")
         size, sha256 = self._received.size, self._received.sha256
         job = Job(self.upload_id, title, description, file_name, size)
-        self.upload = self._intake.hand_over(job, sha256)
-        return self.upload
+        return self._intake.hand_over(job, sha256)
 
     def abort(self) -> None:
         if self._incoming is not None:
